@@ -1,0 +1,79 @@
+/*
+ * client/wire.h - what worker and supervisor say to each other over the attach socket
+ * SPDX-License-Identifier: MIT
+ *
+ * SOCK_SEQPACKET: one message is one packet. A worker connects, sends one hello with a pidfd of itself, and gets one
+ * welcome with the descriptors of state and policy, or one refusal in words. After that only the supervisor
+ * speaks: a newer policy is one packet with one descriptor. A closed socket means detached; the pidfd alone says dead.
+ */
+#ifndef RATION_CLIENT_WIRE_H
+#define RATION_CLIENT_WIRE_H
+
+#include <stdint.h>
+
+#define WIRE_MAGIC UINT32_C(0x4e544152) /* "RATN" */
+#define WIRE_ABI   1u
+
+enum wire_type {
+	WIRE_HELLO = 1,
+	WIRE_WELCOME = 2,
+	WIRE_REFUSE = 3,
+	WIRE_POLICY = 4,
+};
+
+enum wire_role {
+	ROLE_WORKER = 1, /* gets a slot and may write state */
+	ROLE_OBSERVER = 2, /* gets a read-only state, no slot; sends no pidfd */
+};
+
+struct wire_head {
+	uint32_t magic;
+	uint32_t abi;
+	uint32_t type;
+	uint32_t reserved;
+};
+
+/* Worker to supervisor. With it: one pidfd (ROLE_WORKER), none (ROLE_OBSERVER). */
+struct wire_hello {
+	struct wire_head head;
+	uint64_t state_fingerprint;
+	uint64_t policy_fingerprint;
+	uint32_t role;
+	uint32_t reserved;
+};
+
+/* Supervisor to worker. With it: state, then policy. */
+struct wire_welcome {
+	struct wire_head head;
+	uint64_t state_size;
+	uint64_t policy_size;
+	uint64_t policy_generation;
+	uint64_t worker; /* worker_identity(); 0 for an observer */
+	uint32_t slot;
+	uint32_t reserved;
+	/* CLOCK_REALTIME - CLOCK_BOOTTIME of the supervisor, just before it sent this: a worker in
+	 * another time namespace finds its shift by comparing with its own. */
+	int64_t wall_offset_ns;
+};
+
+/* Supervisor to worker: no. The socket closes after it. */
+struct wire_refuse {
+	struct wire_head head;
+	int32_t code; /* what ration_attach() returns */
+	uint32_t reserved;
+	char text[496]; /* terminated */
+};
+
+/* Supervisor to worker. With it: the policy. */
+struct wire_policy {
+	struct wire_head head;
+	uint64_t policy_size;
+	uint64_t policy_generation;
+};
+
+_Static_assert(sizeof(struct wire_hello) == 40, "wire format");
+_Static_assert(sizeof(struct wire_welcome) == 64, "wire format");
+_Static_assert(sizeof(struct wire_refuse) == 520, "wire format");
+_Static_assert(sizeof(struct wire_policy) == 32, "wire format");
+
+#endif

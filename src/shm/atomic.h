@@ -1,0 +1,104 @@
+/*
+ * shm/atomic.h - the only ways this project touches memory that other processes write
+ * SPDX-License-Identifier: MIT
+ *
+ * Each wrapper names its memory order. SHM_YIELD() stands before every access, so that the same sources
+ * compile into programs that explore interleavings; it is empty otherwise.
+ */
+#ifndef RATION_SHM_ATOMIC_H
+#define RATION_SHM_ATOMIC_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifndef SHM_YIELD
+#define SHM_YIELD() ((void)0)
+#endif
+
+typedef _Atomic uint64_t shm_word;
+typedef _Atomic uint32_t shm_half;
+
+_Static_assert(sizeof(shm_word) == 8 && _Alignof(shm_word) == 8, "a word is a plain 64-bit word");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must not need a lock");
+
+/* Sees everything that was written before the value it reads was released. */
+static inline uint64_t shm_load(const shm_word *w)
+{
+	SHM_YIELD();
+	return atomic_load_explicit(w, memory_order_acquire);
+}
+
+/* For values that publish nothing but themselves: counters, hints, numbers of a single word. */
+static inline uint64_t shm_load_relaxed(const shm_word *w)
+{
+	SHM_YIELD();
+	return atomic_load_explicit(w, memory_order_relaxed);
+}
+
+/* Publishes everything written before it to whoever loads this value. */
+static inline void shm_store(shm_word *w, uint64_t value)
+{
+	SHM_YIELD();
+	atomic_store_explicit(w, value, memory_order_release);
+}
+
+static inline void shm_store_relaxed(shm_word *w, uint64_t value)
+{
+	SHM_YIELD();
+	atomic_store_explicit(w, value, memory_order_relaxed);
+}
+
+/* On failure *expected becomes what is there. Both orders cover: publishing a record, taking one over. */
+static inline bool shm_cas(shm_word *w, uint64_t *expected, uint64_t desired)
+{
+	SHM_YIELD();
+	return atomic_compare_exchange_strong_explicit(w, expected, desired, memory_order_acq_rel,
+						       memory_order_acquire);
+}
+
+static inline uint64_t shm_exchange(shm_word *w, uint64_t value)
+{
+	SHM_YIELD();
+	return atomic_exchange_explicit(w, value, memory_order_acq_rel);
+}
+
+/* Counters only: nothing is ordered by them. */
+static inline uint64_t shm_add(shm_word *w, uint64_t n)
+{
+	SHM_YIELD();
+	return atomic_fetch_add_explicit(w, n, memory_order_relaxed);
+}
+
+static inline uint32_t shm_half_load(const shm_half *h)
+{
+	SHM_YIELD();
+	return atomic_load_explicit(h, memory_order_acquire);
+}
+
+static inline void shm_half_store(shm_half *h, uint32_t value)
+{
+	SHM_YIELD();
+	atomic_store_explicit(h, value, memory_order_release);
+}
+
+/*
+ * Two neighbouring words as one, 16-byte aligned; full barrier. Only refunds need it (bucket.h says why), never
+ * the path of an acquire. C11 has no lock-free form of it that stays free of libatomic, so this is the
+ * one place that uses a compiler builtin; with -mcx16 it is a single cmpxchg16b.
+ */
+#if !defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_16)
+#error "ration needs a 16-byte compare-and-swap: build for x86-64 with -mcx16"
+#endif
+
+static inline bool shm_cas_pair(shm_word pair[2], const uint64_t expected[2],
+				const uint64_t desired[2])
+{
+	unsigned __int128 e = ((unsigned __int128)expected[1] << 64) | expected[0];
+	unsigned __int128 d = ((unsigned __int128)desired[1] << 64) | desired[0];
+
+	SHM_YIELD();
+	return __sync_bool_compare_and_swap((unsigned __int128 *)(void *)pair, e, d);
+}
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * shm/index.h - from an identity to its one bucket
+ * SPDX-License-Identifier: MIT
+ *
+ * A chained hash. A record is claimed (one CAS on its owner word), filled in while nobody else can find it, and pushed by
+ * one CAS on the head of its chain; if that fails the chain is searched again from its new head, so one identity
+ * never gets two records. Heads carry a tag that only the supervisor bumps, when it unlinks: workers only
+ * ever add, so without an unlink a head never returns to an earlier value.
+ *
+ * Killed anywhere: before the push, the record is named in the worker's claim word and index_recover() frees it;
+ * after it, the record is simply there.
+ */
+#ifndef RATION_SHM_INDEX_H
+#define RATION_SHM_INDEX_H
+
+#include "shm/hash.h"
+#include "shm/layout.h"
+
+/* All that a new bucket starts with. */
+struct bucket_spec {
+	struct hash128 identity; /* never 0, 0 */
+	enum seg_kind kind;
+	uint64_t numbers;
+	uint64_t state; /* first value of state[0]; a token bucket starts full: TAT = now */
+	uint32_t scope;
+	const char *names[6]; /* enum seg_name; NULL or "": none */
+};
+
+/* Which record, and which of its lives. */
+struct bucket_ref {
+	uint32_t bucket;
+	uint32_t generation;
+};
+
+enum index_result {
+	INDEX_FOUND,
+	INDEX_ABSENT,
+	INDEX_FULL,
+	INDEX_CORRUPT, /* a chain leaves the table or does not end */
+	INDEX_AGAIN, /* out of CAS attempts */
+};
+
+enum index_result index_find(const struct seg *seg, struct hash128 identity,
+			     struct bucket_ref *ret_ref);
+
+/* Find, or make. slot: the caller's worker slot; one insert at a time for each slot. */
+enum index_result index_insert(struct seg *seg, uint32_t slot, const struct bucket_spec *spec,
+			       struct bucket_ref *ret_ref);
+
+/* Free the record that the (dead) worker in this slot had claimed but not linked. Supervisor only. */
+void index_recover(struct seg *seg, uint32_t slot);
+
+#endif

@@ -1,0 +1,218 @@
+/*
+ * shm/layout.h - what lies where in the state segment
+ * SPDX-License-Identifier: MIT
+ *
+ * The segment is a header page and a row of sections, each an array of equal cells:
+ *
+ *	header | control | heads | hot | cold | name heads | name cells | workers | regions
+ *
+ *	heads		one word for each hash chain of the index: [tag 32 | bucket + 1, 0 ends it]
+ *	hot, cold	bucket i is hot[i] (all an acquire touches) and cold[i] (all the rest)
+ *	name heads, name cells	names for people to read, each stored once (names.h)
+ *	workers		one line for each worker slot
+ *	regions		one statistics cache for each worker slot (stat.h)
+ *
+ * Who writes what stands beside each field. Any worker may scribble over all of it, so nothing read here
+ * is used as an index before it is compared with the geometry in `struct seg`, which is private to each
+ * process, and no loop relies on what it reads to end.
+ *
+ * A new section is appended to the list; the fingerprint changes with every size and offset, and a process whose
+ * fingerprint differs is refused at attach.
+ */
+#ifndef RATION_SHM_LAYOUT_H
+#define RATION_SHM_LAYOUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shm/atomic.h"
+
+#define SEG_MAGIC     "RATIONST"
+#define SEG_ABI	      1u
+#define SEG_PAGE      4096u
+#define SEG_LINE      64u
+#define SEG_CHAIN_MAX 64u /* records that one hash chain may hold */
+
+/* Ticks: 1/8 ns since the segment's epoch. 64 bits last 73 years. */
+#define TICKS_PER_NS  UINT64_C(8)
+#define TICKS_PER_SEC (UINT64_C(1000000000) * TICKS_PER_NS)
+
+enum seg_section_id {
+	SEC_CONTROL,
+	SEC_HEADS,
+	SEC_HOT,
+	SEC_COLD,
+	SEC_NAME_HEADS,
+	SEC_NAME_CELLS,
+	SEC_WORKERS,
+	SEC_REGIONS,
+	SEC_COUNT,
+	SEC_MAX = 16,
+};
+
+struct seg_section {
+	uint64_t offset;
+	uint32_t stride;
+	uint32_t count;
+};
+
+/* Written once by the creator; `ready` last. Read at attach only. */
+struct seg_header {
+	char magic[8];
+	uint32_t abi;
+	uint32_t n_sections;
+	uint64_t fingerprint;
+	uint64_t size;
+	uint64_t epoch_ns; /* CLOCK_BOOTTIME of the creator at tick 0 */
+	struct seg_section sections[SEC_MAX];
+	shm_word ready; /* SEG_READY once all the rest is in place */
+};
+
+#define SEG_READY UINT64_C(0x5245414459212121)
+
+/* Written by the supervisor (policy_generation) or by anyone (counters). */
+struct seg_control {
+	shm_word policy_generation; /* read by every acquire: a newer policy waits in the attach socket */
+	uint8_t pad0[56];
+	shm_word bucket_hint; /* where to look for a free record next; any value will do */
+	shm_word name_next; /* first unused name cell */
+	shm_word full; /* inserts that found no room */
+	shm_word corrupt; /* impossible values met */
+	shm_word repaired; /* impossible values put right */
+	uint8_t pad1[24];
+};
+
+/* The line an acquire touches. `numbers` is changed by the supervisor alone once the record is linked. */
+struct seg_hot {
+	shm_word state[2]; /* by kind; bucket: TAT, refund sum. Written by every worker */
+	shm_word state2; /* by kind; bucket: unused */
+	shm_word numbers; /* effective numbers, by kind, in one word; bucket: bucket_pack() */
+	shm_half generation; /* bumped by the supervisor when the record begins a new life */
+	shm_half kind; /* enum seg_kind in the low byte; the rest is for waiters' hints */
+	shm_word extension; /* first extension line + 1 of kinds that need more words; 0: none */
+	shm_word identity[2]; /* keyed hash of what this bucket counts; never 0, 0 while linked */
+};
+
+/* Written by whoever claims the record, before it is linked; the counters by everyone. */
+struct seg_cold {
+	shm_word owner; /* COLD_FREE, COLD_LINKED, or the worker that is filling it in */
+	shm_half next; /* next record + 1 of the same chain */
+	shm_half scope; /* RATION_SCOPE_* bits */
+	shm_half names[6]; /* enum seg_name: first name cell + 1; 0: none */
+	shm_word admitted; /* acquires, spilled from the workers' caches */
+	shm_word denied;
+	shm_word reserved;
+};
+
+enum seg_kind {
+	KIND_NONE,
+	KIND_BUCKET,
+};
+
+enum seg_name {
+	NAME_LIMIT, /* "vendor/limit", or "limit" for all vendors */
+	NAME_TENANT,
+	NAME_VENDOR,
+	NAME_CLASS,
+	NAME_ACCOUNT,
+	NAME_RESOURCE,
+};
+
+/* A free record has owner 0, so that a fresh segment of zeroes is a valid empty one. */
+#define COLD_FREE   UINT64_C(0)
+#define COLD_LINKED UINT64_MAX
+
+/* One name, in as many consecutive cells as it needs (names.h). */
+struct seg_name_cell {
+	shm_half next; /* first cell + 1 of the next name of the same chain */
+	uint32_t size; /* bytes in text, without the terminator */
+	uint64_t hash;
+	char text[16]; /* the first bytes; the others continue through the following cells */
+};
+
+/* Written by the worker (claim, generation) and by whoever gives and takes the slot (identity). */
+struct seg_worker {
+	shm_word identity; /* worker_identity(); 0: the slot is free */
+	shm_word claim; /* record + 1 that this worker is making; stays named if it is killed */
+	shm_word policy_generation; /* newest one this worker has taken up */
+	shm_word reserved[5];
+};
+
+#define STAT_CELLS 1024u
+
+/* Written by one worker and whoever reaps it (stat.h). */
+struct seg_region {
+	shm_word stat[STAT_CELLS];
+};
+
+_Static_assert(sizeof(struct seg_header) <= SEG_PAGE, "the header fits its page");
+_Static_assert(sizeof(struct seg_control) == 2 * SEG_LINE, "policy word alone on its line");
+_Static_assert(sizeof(struct seg_hot) == SEG_LINE, "one line for each link of an acquire");
+_Static_assert(sizeof(struct seg_cold) == SEG_LINE, "one line");
+_Static_assert(sizeof(struct seg_worker) == SEG_LINE, "no two workers share a line");
+_Static_assert(sizeof(struct seg_name_cell) == 32, "two to a line");
+_Static_assert(offsetof(struct seg_hot, state) == 0, "16-byte aligned for shm_cas_pair()");
+_Static_assert(offsetof(struct seg_hot, numbers) == 24, "layout");
+_Static_assert(offsetof(struct seg_hot, generation) == 32, "layout");
+_Static_assert(offsetof(struct seg_hot, kind) == 36, "layout");
+_Static_assert(offsetof(struct seg_hot, extension) == 40, "layout");
+_Static_assert(offsetof(struct seg_hot, identity) == 48, "layout");
+_Static_assert(offsetof(struct seg_cold, next) == 8, "layout");
+_Static_assert(offsetof(struct seg_cold, names) == 16, "layout");
+_Static_assert(offsetof(struct seg_cold, admitted) == 40, "layout");
+_Static_assert(sizeof(struct seg_region) == 8 * STAT_CELLS, "layout");
+
+/* How large to make each thing. */
+struct seg_config {
+	uint32_t buckets; /* 1 ... SEG_BUCKETS_MAX */
+	uint32_t workers; /* 1 ... SEG_WORKERS_MAX */
+};
+
+#define SEG_BUCKETS_MAX (UINT32_C(1) << 24)
+#define SEG_WORKERS_MAX 4096u
+
+/*
+ * A process's own view: where each section is mapped and how many cells it has. Private memory, filled in
+ * once at attach; what lies behind the pointers is shared and may hold anything.
+ */
+struct seg {
+	char *base;
+	uint64_t size;
+	uint64_t epoch_ns;
+	struct seg_control *control;
+	shm_word *heads;
+	struct seg_hot *hot;
+	struct seg_cold *cold;
+	shm_word *name_heads;
+	struct seg_name_cell *name_cells;
+	struct seg_worker *workers;
+	struct seg_region *regions;
+	uint32_t n_heads; /* a power of two */
+	uint32_t n_buckets;
+	uint32_t n_name_heads; /* a power of two */
+	uint32_t n_name_cells;
+	uint32_t n_workers;
+};
+
+/* Why a segment was refused. */
+enum seg_status {
+	SEG_OK,
+	SEG_NOT_READY, /* its maker has not finished, or was killed */
+	SEG_NOT_OURS, /* no segment of this project */
+	SEG_OTHER_LAYOUT, /* another ABI or fingerprint */
+	SEG_BAD_GEOMETRY, /* sections that overlap, leave the segment, or have other sizes */
+};
+
+/* A hash over every size and offset above: equal exactly when two builds agree on the layout. */
+uint64_t seg_fingerprint(void);
+
+/* Bytes needed (a multiple of the page size), or 0 if the configuration is out of range. */
+uint64_t seg_size(const struct seg_config *config);
+
+/* Make a segment in zeroed memory of seg_size() bytes, page-aligned. `ready` is stored last. */
+void seg_init(void *mem, const struct seg_config *config, uint64_t epoch_ns, struct seg *ret_seg);
+
+/* Take a view of a segment of `size` bytes. ret_seg is untouched unless SEG_OK. */
+enum seg_status seg_open(void *mem, uint64_t size, struct seg *ret_seg);
+
+#endif
