@@ -13,9 +13,9 @@
  *
  * Threads. One attachment and its handles serve every thread of a process; only ration_detach() and
  * ration_handle_free() need the caller to know that nobody else still uses what they end.
- * Fork. A child may go on using the attachment and the handles it inherited: its first call registers
- * it as a worker of its own. Tickets belong to the process that acquired them (-EINVAL elsewhere).
- * Signals. Functions marked "async-signal-safe" may be called in a signal handler.
+ * Fork. A child may go on using the attachment and the handles it inherited: its first call
+ *registers it as a worker of its own. Tickets belong to the process that acquired them (-EINVAL
+ *elsewhere). Signals. Functions marked "async-signal-safe" may be called in a signal handler.
  */
 #ifndef RATION_RATION_H
 #define RATION_RATION_H
@@ -29,7 +29,7 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define RATION_API __attribute__((visibility("default")))
+#define RATION_API        __attribute__((visibility("default")))
 #define RATION_MUST_CHECK __attribute__((warn_unused_result))
 #else
 #define RATION_API
@@ -40,8 +40,8 @@ extern "C" {
 
 enum {
 	RATION_LINKS_MAX = 16, /* buckets that one request may have to pass */
-	RATION_NAME_MAX = 63, /* bytes in the name of a vendor, class, limit or unit */
-	RATION_KEY_MAX = 255, /* bytes in a tenant, account or resource */
+	RATION_NAME_MAX = 63,  /* bytes in the name of a vendor, class, limit or unit */
+	RATION_KEY_MAX = 255,  /* bytes in a tenant, account or resource */
 };
 
 /* The largest amount one cost may name: about 1.1e12, a million dollars in millionths. */
@@ -49,26 +49,26 @@ enum {
 
 /* Decisions. */
 enum {
-	RATION_DENIED = 1, /* not now; the denial says when the same acquire could succeed */
-	RATION_OVERSIZE = 2, /* never: the cost is larger than the limit can ever hold */
+	RATION_DENIED = 1,    /* not now; the denial says when the same acquire could succeed */
+	RATION_OVERSIZE = 2,  /* never: the cost is larger than the limit can ever hold */
 	RATION_CONTENDED = 3, /* other workers changed the same bucket too often: try again now */
 };
 
 /* Errors that errno has no name for. */
 enum {
 	RATION_ESUPERVISOR = -1001, /* no supervisor listens on the socket */
-	RATION_ELAYOUT = -1002, /* library and supervisor differ in memory layout */
-	RATION_ENOTREADY = -1003, /* the segment is not completely made */
-	RATION_EVENDOR = -1004, /* the policy has no such vendor, and no default one */
-	RATION_ECLASS = -1005, /* the policy has no such class */
-	RATION_EUNIT = -1006, /* a limit counts a unit that the cost does not name */
-	RATION_EFULL = -1007, /* the segment has no room for another bucket */
-	RATION_ECORRUPT = -1008, /* shared memory holds an impossible value */
-	RATION_EPOLICY = -1009, /* the policy is not usable */
-	RATION_EWORKERS = -1010, /* every worker slot is taken */
+	RATION_ELAYOUT = -1002,     /* library and supervisor differ in memory layout */
+	RATION_ENOTREADY = -1003,   /* the segment is not completely made */
+	RATION_EVENDOR = -1004,     /* the policy has no such vendor, and no default one */
+	RATION_ECLASS = -1005,      /* the policy has no such class */
+	RATION_EUNIT = -1006,       /* a limit counts a unit that the cost does not name */
+	RATION_EFULL = -1007,       /* the segment has no room for another bucket */
+	RATION_ECORRUPT = -1008,    /* shared memory holds an impossible value */
+	RATION_EPOLICY = -1009,     /* the policy is not usable */
+	RATION_EWORKERS = -1010,    /* every worker slot is taken */
 };
 
-struct ration; /* an attachment of this process to a segment */
+struct ration;        /* an attachment of this process to a segment */
 struct ration_handle; /* a key, resolved to the buckets it must pass */
 
 /* One line of explanation, always terminated, without a newline. */
@@ -76,12 +76,14 @@ struct ration_error {
 	char text[512];
 };
 
-/* What a request is on behalf of. NULL, "" and "-" all mean: none. vendor and traffic_class are required. */
+/* What a request is on behalf of. NULL, "" and "-" all mean: none. vendor and traffic_class are
+ * required. */
 struct ration_key {
 	const char *tenant;
 	const char *vendor;
 	const char *traffic_class;
-	const char *account; /* the vendor-side account, project or credential that owns the quota */
+	const char
+		*account; /* the vendor-side account, project or credential that owns the quota */
 	const char *resource; /* a model, or a family of endpoints */
 };
 
@@ -107,9 +109,9 @@ struct ration_denial {
 	char unit[RATION_NAME_MAX + 1];
 	uint32_t scope; /* RATION_SCOPE_* bits of that limit */
 	uint32_t reserved;
-	uint64_t left; /* units it could give now */
-	uint64_t size; /* units it could ever give at once */
-	uint64_t needed; /* units this acquire needs of it */
+	uint64_t left;        /* units it could give now */
+	uint64_t size;        /* units it could ever give at once */
+	uint64_t needed;      /* units this acquire needs of it */
 	uint64_t retry_in_ns; /* from the acquire on; 0 when oversize */
 	uint64_t retry_at_ns; /* the same as a CLOCK_BOOTTIME time of this process */
 };
@@ -121,23 +123,24 @@ struct ration_denial {
 struct ration_ticket_link {
 	uint32_t bucket;
 	uint32_t generation;
-	uint64_t amount; /* units charged */
+	uint64_t amount;  /* units charged */
 	uint64_t charged; /* the same in the bucket's own measure (ticks for a token bucket) */
-	uint64_t word; /* the state word the charge left behind */
+	uint64_t word;    /* the state word the charge left behind */
 	uint64_t refunds; /* the bucket's refund sum when it was charged */
 	uint32_t unit;
 	uint32_t flags;
 };
 
 /*
- * What an acquire hands out. Plain memory that the caller carries until it settles or cancels, and may
- * copy, but settle or cancel only once. Dropping a ticket is allowed: its cost stays spent as estimated.
+ * What an acquire hands out. Plain memory that the caller carries until it settles or cancels, and
+ * may copy, but settle or cancel only once. Dropping a ticket is allowed: its cost stays spent as
+ * estimated.
  */
 struct ration_ticket {
-	uint64_t owner; /* the worker that acquired it; 0: nothing (any more) to settle */
-	uint64_t permit; /* time of permit, in ticks of 1/8 ns since the segment began */
+	uint64_t owner;   /* the worker that acquired it; 0: nothing (any more) to settle */
+	uint64_t permit;  /* time of permit, in ticks of 1/8 ns since the segment began */
 	uint64_t expires; /* do not send after this (same measure): the policy's delay has passed */
-	uint32_t flags; /* RATION_TICKET_* */
+	uint32_t flags;   /* RATION_TICKET_* */
 	uint32_t n_links;
 	struct ration_ticket_link links[RATION_LINKS_MAX];
 };
@@ -148,19 +151,18 @@ struct ration_ticket {
  *	/run/ration/ration.sock, in this order, and takes the first that exists.
  * wait_ns: how long to wait for a supervisor to appear; 0 fails at once.
  * ret_error: optional; the reason in words (a layout mismatch names both versions).
- * Errors: RATION_ESUPERVISOR, RATION_ELAYOUT, RATION_ENOTREADY, RATION_EWORKERS, RATION_EPOLICY, -EACCES
- *	(this user may not attach), -ENOMEM, other -errno.
- * Ends with ration_detach(). Blocks for at most wait_ns plus 5 seconds.
+ * Errors: RATION_ESUPERVISOR, RATION_ELAYOUT, RATION_ENOTREADY, RATION_EWORKERS, RATION_EPOLICY,
+ *-EACCES (this user may not attach), -ENOMEM, other -errno. Ends with ration_detach(). Blocks for
+ *at most wait_ns plus 5 seconds.
  */
 RATION_API RATION_MUST_CHECK int ration_attach(const char *path, uint64_t wait_ns,
 					       struct ration **ret_ration,
 					       struct ration_error *ret_error);
 
 /*
- * Make a private segment from a policy file: no supervisor, shared by this process and the children it
- * forks from here on. In libration-embed.
- * ret_error: optional; the first thing wrong with the policy, as file:line:column: message.
- * Errors: RATION_EPOLICY, -ENOMEM, other -errno.
+ * Make a private segment from a policy file: no supervisor, shared by this process and the children
+ * it forks from here on. In libration-embed. ret_error: optional; the first thing wrong with the
+ * policy, as file:line:column: message. Errors: RATION_EPOLICY, -ENOMEM, other -errno.
  */
 RATION_API RATION_MUST_CHECK int ration_embed(const char *policy_path, struct ration **ret_ration,
 					      struct ration_error *ret_error);
@@ -172,10 +174,10 @@ RATION_API RATION_MUST_CHECK int ration_embed(const char *policy_path, struct ra
 RATION_API void ration_detach(struct ration **ration);
 
 /*
- * Find (or make) the buckets that a key must pass. The handle copies the key, follows policy changes by
- * itself, and must be freed before its attachment ends.
- * Errors: RATION_EVENDOR, RATION_ECLASS (ret_error lists the known ones), RATION_EFULL, -EINVAL (a field
- *	is too long, holds control characters or is not UTF-8), -ENOMEM.
+ * Find (or make) the buckets that a key must pass. The handle copies the key, follows policy
+ *changes by itself, and must be freed before its attachment ends. Errors: RATION_EVENDOR,
+ *RATION_ECLASS (ret_error lists the known ones), RATION_EFULL, -EINVAL (a field is too long, holds
+ *control characters or is not UTF-8), -ENOMEM.
  */
 RATION_API RATION_MUST_CHECK int ration_resolve(struct ration *ration, const struct ration_key *key,
 						struct ration_handle **ret_handle,
@@ -185,12 +187,11 @@ RATION_API RATION_MUST_CHECK int ration_resolve(struct ration *ration, const str
 RATION_API void ration_handle_free(struct ration_handle **handle);
 
 /*
- * Take a cost from every bucket of the key's chain, or from none. Never blocks, makes no system call
- * (but for the first call after a fork or a policy change). Async-signal-safe.
- * costs, n_costs: NULL, 0 is one of "requests". A unit may be named once.
- * ret_ticket: written when 0 is returned. ret_denial: optional, written when RATION_DENIED or
- *	RATION_OVERSIZE is returned, and with a shadow grant.
- * Returns 0, RATION_DENIED, RATION_OVERSIZE, RATION_CONTENDED, RATION_EUNIT, RATION_EFULL,
+ * Take a cost from every bucket of the key's chain, or from none. Never blocks, makes no system
+ *call (but for the first call after a fork or a policy change). Async-signal-safe. costs, n_costs:
+ *NULL, 0 is one of "requests". A unit may be named once. ret_ticket: written when 0 is returned.
+ *ret_denial: optional, written when RATION_DENIED or RATION_OVERSIZE is returned, and with a shadow
+ *grant. Returns 0, RATION_DENIED, RATION_OVERSIZE, RATION_CONTENDED, RATION_EUNIT, RATION_EFULL,
  *	RATION_ECORRUPT, -EINVAL; RATION_EVENDOR and RATION_ECLASS after a policy change.
  */
 RATION_API RATION_MUST_CHECK int ration_acquire(struct ration_handle *handle,
@@ -200,20 +201,20 @@ RATION_API RATION_MUST_CHECK int ration_acquire(struct ration_handle *handle,
 
 /*
  * The same, sleeping until the cost can be had. deadline_ns: CLOCK_BOOTTIME in nanoseconds, as this
- * process reads it; if the earliest possible time lies behind it, RATION_DENIED is returned at once.
- * -EINTR when a signal handler ran meanwhile. Not async-signal-safe.
+ * process reads it; if the earliest possible time lies behind it, RATION_DENIED is returned at
+ * once. -EINTR when a signal handler ran meanwhile. Not async-signal-safe.
  */
 RATION_API RATION_MUST_CHECK int ration_acquire_until(struct ration_handle *handle,
-						      const struct ration_cost *costs, size_t n_costs,
-						      uint64_t deadline_ns,
+						      const struct ration_cost *costs,
+						      size_t n_costs, uint64_t deadline_ns,
 						      struct ration_ticket *ret_ticket,
 						      struct ration_denial *ret_denial);
 
 /*
- * Correct what a ticket took to what was really used, and end the ticket. Units that actual does not name
- * keep their estimate. More than the estimate is always charged, into debt if need be; less gives back
- * the part that time has not already given back. Async-signal-safe.
- * Errors: -EINVAL (not this process's ticket, or ended before).
+ * Correct what a ticket took to what was really used, and end the ticket. Units that actual does
+ * not name keep their estimate. More than the estimate is always charged, into debt if need be;
+ * less gives back the part that time has not already given back. Async-signal-safe. Errors: -EINVAL
+ * (not this process's ticket, or ended before).
  */
 RATION_API int ration_settle(struct ration *ration, struct ration_ticket *ticket,
 			     const struct ration_cost *actual, size_t n_actual);
@@ -222,8 +223,8 @@ RATION_API int ration_settle(struct ration *ration, struct ration_ticket *ticket
 RATION_API int ration_cancel(struct ration *ration, struct ration_ticket *ticket);
 
 /*
- * Whether a request may still be sent on this ticket: a permit is good for the policy's `delay`. If not,
- * cancel it and acquire again. One clock read. Async-signal-safe.
+ * Whether a request may still be sent on this ticket: a permit is good for the policy's `delay`. If
+ * not, cancel it and acquire again. One clock read. Async-signal-safe.
  */
 RATION_API RATION_MUST_CHECK bool ration_ticket_fresh(const struct ration *ration,
 						      const struct ration_ticket *ticket);

@@ -14,17 +14,20 @@
 #include "shm/layout.h"
 
 /*
- * An attachment to a segment that this process made itself (libration-embed). Takes over the mapping of state and the
- * policy descriptor. Children that are forked later find a worker slot of their own in the same memory.
+ * An attachment to a segment that this process made itself (libration-embed). Takes over the
+ * mapping of state and the policy descriptor. Children that are forked later find a worker slot of
+ * their own in the same memory.
  */
 int client_adopt(const struct seg *seg, int policy_fd, uint64_t policy_size,
 		 struct ration **ret_ration, struct ration_error *ret_error);
 
-/* Attach to a supervisor for looking only: state is mapped read-only and no worker slot is taken. */
+/* Attach to a supervisor for looking only: state is mapped read-only and no worker slot is taken.
+ */
 int client_observe(const char *path, uint64_t wait_ns, struct ration **ret_ration,
 		   struct ration_error *ret_error);
 
-/* The memory behind an attachment. The blob stays valid until the attachment next acquires or resolves. */
+/* The memory behind an attachment. The blob stays valid until the attachment next acquires or
+ * resolves. */
 const struct seg *client_seg(const struct ration *ration);
 const struct blob *client_blob(const struct ration *ration);
 
@@ -43,13 +46,15 @@ enum key_field {
 const char *client_handle_field(const struct ration_handle *handle, enum key_field field);
 
 /*
- * The identity of the bucket that `limit` (an index of the blob) has for a key: a keyed hash of vendor, limit name, kind, scope and
- * the values of the scope's fields. field[] as client_handle_field() gives them.
+ * The identity of the bucket that `limit` (an index of the blob) has for a key: a keyed hash of
+ * vendor, limit name, kind, scope and the values of the scope's fields. field[] as
+ * client_handle_field() gives them.
  */
 struct hash128 client_identity(const struct blob *blob, uint32_t limit,
 			       const char *const field[KEY_FIELDS]);
 
-/* The socket that ration_attach(NULL, ...) would use: the first of its places that exists, else the last. */
+/* The socket that ration_attach(NULL, ...) would use: the first of its places that exists, else the
+ * last. */
 const char *client_socket_path(char *buf, size_t size);
 
 #endif

@@ -13,8 +13,9 @@
 #include "shm/layout.h"
 
 /*
- * A new state segment: fully allocated (nobody pays for it later), mode 0600, sealed against shrinking and growing,
- * mapped writable and initialised. The caller owns the descriptor and the mapping.
+ * A new state segment: fully allocated (nobody pays for it later), mode 0600, sealed against
+ * shrinking and growing, mapped writable and initialised. The caller owns the descriptor and the
+ * mapping.
  */
 int memory_make_state(const struct seg_config *config, uint64_t epoch_ns, int *ret_fd,
 		      struct seg *ret_seg);
@@ -22,11 +23,13 @@ int memory_make_state(const struct seg_config *config, uint64_t epoch_ns, int *r
 /* A compiled policy as a memfd sealed against every write. */
 int memory_make_policy(const void *blob, uint64_t size, int *ret_fd);
 
-/* Map and check. RATION_ENOTREADY, RATION_ELAYOUT, RATION_ECORRUPT (sizes that do not fit), -errno. */
+/* Map and check. RATION_ENOTREADY, RATION_ELAYOUT, RATION_ECORRUPT (sizes that do not fit), -errno.
+ */
 int memory_map_state(int fd, uint64_t size, bool writable, struct seg *ret_seg);
 int memory_unmap_state(struct seg *seg);
 
-/* Map read-only and check. RATION_EPOLICY if it is not sealed, or no policy of this build; -errno. */
+/* Map read-only and check. RATION_EPOLICY if it is not sealed, or no policy of this build; -errno.
+ */
 int memory_map_policy(int fd, uint64_t size, struct blob *ret_blob);
 void memory_unmap_policy(struct blob *blob);
 

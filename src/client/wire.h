@@ -2,9 +2,10 @@
  * client/wire.h - what worker and supervisor say to each other over the attach socket
  * SPDX-License-Identifier: MIT
  *
- * SOCK_SEQPACKET: one message is one packet. A worker connects, sends one hello with a pidfd of itself, and gets one
- * welcome with the descriptors of state and policy, or one refusal in words. After that only the supervisor
- * speaks: a newer policy is one packet with one descriptor. A closed socket means detached; the pidfd alone says dead.
+ * SOCK_SEQPACKET: one message is one packet. A worker connects, sends one hello with a pidfd of
+ * itself, and gets one welcome with the descriptors of state and policy, or one refusal in words.
+ * After that only the supervisor speaks: a newer policy is one packet with one descriptor. A closed
+ * socket means detached; the pidfd alone says dead.
  */
 #ifndef RATION_CLIENT_WIRE_H
 #define RATION_CLIENT_WIRE_H
@@ -22,7 +23,7 @@ enum wire_type {
 };
 
 enum wire_role {
-	ROLE_WORKER = 1, /* gets a slot and may write state */
+	ROLE_WORKER = 1,   /* gets a slot and may write state */
 	ROLE_OBSERVER = 2, /* gets a read-only state, no slot; sends no pidfd */
 };
 

@@ -36,9 +36,9 @@ struct policy {
 };
 
 /*
- * Read, check and compile a policy file and all it includes. Every error is reported, not only the first.
- * generation, hash_key: go into the blob's header as they are.
- * Returns 0, or -EINVAL after at least one error was reported (ret_policy is untouched then), or -ENOMEM.
+ * Read, check and compile a policy file and all it includes. Every error is reported, not only the
+ * first. generation, hash_key: go into the blob's header as they are. Returns 0, or -EINVAL after
+ * at least one error was reported (ret_policy is untouched then), or -ENOMEM.
  */
 int policy_compile(const char *path, uint64_t generation, const uint64_t hash_key[2],
 		   policy_report *report, void *user, struct policy *ret_policy);
@@ -46,10 +46,10 @@ int policy_compile(const char *path, uint64_t generation, const uint64_t hash_ke
 void policy_free(struct policy *policy);
 
 /*
- * Effective numbers of a bucket limit: share and margin scale rate and burst down (the burst never below 1), then
- * `delay` takes what may arrive late: burst - rate * delay, and where that is under 1, burst 1 at the rate
- * burst / (1 / rate + delay). Fills in numbers->effective from the other fields (stamp 0).
- * Returns false if they cannot be represented (see bucket_pack()).
+ * Effective numbers of a bucket limit: share and margin scale rate and burst down (the burst never
+ * below 1), then `delay` takes what may arrive late: burst - rate * delay, and where that is under
+ * 1, burst 1 at the rate burst / (1 / rate + delay). Fills in numbers->effective from the other
+ * fields (stamp 0). Returns false if they cannot be represented (see bucket_pack()).
  */
 bool policy_effective(struct blob_numbers *numbers);
 

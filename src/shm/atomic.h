@@ -2,8 +2,8 @@
  * shm/atomic.h - the only ways this project touches memory that other processes write
  * SPDX-License-Identifier: MIT
  *
- * Each wrapper names its memory order. SHM_YIELD() stands before every access, so that the same sources
- * compile into programs that explore interleavings; it is empty otherwise.
+ * Each wrapper names its memory order. SHM_YIELD() stands before every access, so that the same
+ * sources compile into programs that explore interleavings; it is empty otherwise.
  */
 #ifndef RATION_SHM_ATOMIC_H
 #define RATION_SHM_ATOMIC_H
@@ -49,7 +49,8 @@ static inline void shm_store_relaxed(shm_word *w, uint64_t value)
 	atomic_store_explicit(w, value, memory_order_relaxed);
 }
 
-/* On failure *expected becomes what is there. Both orders cover: publishing a record, taking one over. */
+/* On failure *expected becomes what is there. Both orders cover: publishing a record, taking one
+ * over. */
 static inline bool shm_cas(shm_word *w, uint64_t *expected, uint64_t desired)
 {
 	SHM_YIELD();
@@ -83,9 +84,9 @@ static inline void shm_half_store(shm_half *h, uint32_t value)
 }
 
 /*
- * Two neighbouring words as one, 16-byte aligned; full barrier. Only refunds need it (bucket.h says why), never
- * the path of an acquire. C11 has no lock-free form of it that stays free of libatomic, so this is the
- * one place that uses a compiler builtin; with -mcx16 it is a single cmpxchg16b.
+ * Two neighbouring words as one, 16-byte aligned; full barrier. Only refunds need it (bucket.h says
+ * why), never the path of an acquire. C11 has no lock-free form of it that stays free of libatomic,
+ * so this is the one place that uses a compiler builtin; with -mcx16 it is a single cmpxchg16b.
  */
 #if !defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_16)
 #error "ration needs a 16-byte compare-and-swap: build for x86-64 with -mcx16"
@@ -98,7 +99,7 @@ static inline bool shm_cas_pair(shm_word pair[2], const uint64_t expected[2],
 	unsigned __int128 d = ((unsigned __int128)desired[1] << 64) | desired[0];
 
 	SHM_YIELD();
-	return __sync_bool_compare_and_swap((unsigned __int128 *)(void *)pair, e, d);
+	return __sync_bool_compare_and_swap((unsigned __int128 *)(uintptr_t)pair, e, d);
 }
 
 #endif

@@ -2,25 +2,27 @@
  * shm/bucket.h - the token bucket, as GCRA
  * SPDX-License-Identifier: MIT
  *
- * The generic cell rate algorithm (ITU-T I.371) keeps one time for each bucket: the theoretical arrival time,
- * TAT, at which the bucket will be full again. A cost of c units takes c * interval ticks; it is admitted at `now` if
+ * The generic cell rate algorithm (ITU-T I.371) keeps one time for each bucket: the theoretical
+ *arrival time, TAT, at which the bucket will be full again. A cost of c units takes c * interval
+ *ticks; it is admitted at `now` if
  *
  *	max(TAT, now) + c * interval <= now + burst * interval
  *
  * and then TAT becomes the left side. Costs in ticks are rounded up and the burst in ticks down, so
- * rounding never admits more; it costs at most one tick an acquire (1/8 ns: 1.25e-4 at a million acquires a second)
- * and 2^-23 of the rate.
+ * rounding never admits more; it costs at most one tick an acquire (1/8 ns: 1.25e-4 at a million
+ *acquires a second) and 2^-23 of the rate.
  *
- * Refunds. Time gives tokens back by itself, so a charge may return only the part of it that has not drained yet, or
- * it mints: min(cost, TAT_after_charge - (refunds since) - now). "Refunds since" needs a second word, the
- * refund sum, and both words must change at once: with two separate stores, whichever comes first, another
- * worker can charge in between, or bring TAT back to the value the second store expects, and then computes
- * from a sum that does not match its TAT. So a refund swaps both words by one 16-byte CAS. Charges need only TAT:
- * they load the sum first, so a ticket carries a sum no newer than its TAT, which can only make its refund smaller.
- * The sum is never lowered, so the pair never returns to an earlier value.
+ * Refunds. Time gives tokens back by itself, so a charge may return only the part of it that has
+ *not drained yet, or it mints: min(cost, TAT_after_charge - (refunds since) - now). "Refunds since"
+ *needs a second word, the refund sum, and both words must change at once: with two separate stores,
+ *whichever comes first, another worker can charge in between, or bring TAT back to the value the
+ *second store expects, and then computes from a sum that does not match its TAT. So a refund swaps
+ *both words by one 16-byte CAS. Charges need only TAT: they load the sum first, so a ticket carries
+ *a sum no newer than its TAT, which can only make its refund smaller. The sum is never lowered, so
+ *the pair never returns to an earlier value.
  *
- * What may run beside what (every function below is one loop around one CAS; a kill anywhere leaves either
- * the old or the new value):
+ * What may run beside what (every function below is one loop around one CAS; a kill anywhere leaves
+ *either the old or the new value):
  *
  *			charge	refund	debit	retune
  *	charge		  x	  x	  x	  x	loser of the CAS looks again
@@ -38,11 +40,12 @@
 /* CAS attempts before a worker is told to try again. Each failure is another worker's success. */
 #define CAS_ATTEMPTS 1000
 
-/* Debt a settle may leave: an hour, or the burst where that is longer. A TAT beyond it is no bucket's. */
+/* Debt a settle may leave: an hour, or the burst where that is longer. A TAT beyond it is no
+ * bucket's. */
 #define BUCKET_DEBT_MAX (3600 * TICKS_PER_SEC)
 
-/* The longest time a bucket may need to fill: load refuses more. About 9 years, so that 50 years of uptime
- * and all of it still fit 64 bits. */
+/* The longest time a bucket may need to fill: load refuses more. About 9 years, so that 50 years of
+ * uptime and all of it still fit 64 bits. */
 #define BUCKET_HORIZON_MAX (UINT64_C(1) << 61)
 
 /* TAT of a record that is between two lives. No clock gets there. */
@@ -57,8 +60,8 @@ typedef uint64_t bucket_numbers;
 
 /*
  * Pack `amount` units in `period_ns` and a burst: interval rounded up, burst down.
- * Returns 0 if they do not fit (1 in 200 days ... 1e12 a second; burst 1 ... 2^40; burst * interval <= BUCKET_HORIZON_MAX): no packed
- * word is 0.
+ * Returns 0 if they do not fit (1 in 200 days ... 1e12 a second; burst 1 ... 2^40; burst * interval
+ * <= BUCKET_HORIZON_MAX): no packed word is 0.
  */
 bucket_numbers bucket_pack(uint64_t amount, uint64_t period_ns, uint64_t burst);
 
@@ -74,24 +77,25 @@ uint64_t bucket_burst(bucket_numbers numbers);
 /* Units a second, times 1000, rounded down: for people. */
 uint64_t bucket_millirate(bucket_numbers numbers);
 
-/* The low bits of the policy generation that set these numbers, and the same numbers with other ones. */
+/* The low bits of the policy generation that set these numbers, and the same numbers with other
+ * ones. */
 uint32_t bucket_stamp(bucket_numbers numbers);
 bucket_numbers bucket_restamp(bucket_numbers numbers, uint32_t generation);
 
 enum bucket_result {
 	BUCKET_ADMIT,
-	BUCKET_WAIT, /* not now; retry_at says when */
-	BUCKET_NEVER, /* larger than the burst */
-	BUCKET_STALE, /* the handle is older than this life of the record: resolve again */
+	BUCKET_WAIT,    /* not now; retry_at says when */
+	BUCKET_NEVER,   /* larger than the burst */
+	BUCKET_STALE,   /* the handle is older than this life of the record: resolve again */
 	BUCKET_CORRUPT, /* impossible words */
-	BUCKET_AGAIN, /* out of CAS attempts */
+	BUCKET_AGAIN,   /* out of CAS attempts */
 };
 
 /* What a look at a bucket found; carried from the look to the charge. */
 struct bucket_view {
-	uint64_t tat; /* as loaded */
+	uint64_t tat;     /* as loaded */
 	uint64_t refunds; /* loaded before it */
-	uint64_t ticks; /* the cost */
+	uint64_t ticks;   /* the cost */
 	bucket_numbers numbers;
 };
 
@@ -104,9 +108,9 @@ uint64_t bucket_retry_at(const struct bucket_view *view);
 uint64_t bucket_left(const struct bucket_view *view, uint64_t now);
 
 /*
- * Charge what was looked at; looks again as long as others are faster. On BUCKET_ADMIT view->tat is the TAT left
- * behind and view->refunds what the ticket must carry. On anything else nothing was charged and the view is
- * what was found.
+ * Charge what was looked at; looks again as long as others are faster. On BUCKET_ADMIT view->tat is
+ * the TAT left behind and view->refunds what the ticket must carry. On anything else nothing was
+ * charged and the view is what was found.
  */
 enum bucket_result bucket_charge(struct seg_hot *hot, uint32_t generation, uint64_t units,
 				 uint64_t now, struct bucket_view *view);
@@ -115,7 +119,7 @@ enum bucket_result bucket_charge(struct seg_hot *hot, uint32_t generation, uint6
 struct bucket_charged {
 	uint32_t generation;
 	uint64_t ticks; /* at most this much comes back */
-	uint64_t tat; /* as the charge left it */
+	uint64_t tat;   /* as the charge left it */
 	uint64_t refunds;
 };
 
@@ -123,8 +127,8 @@ struct bucket_charged {
  * A refund is two steps, because its clock must be read after the bucket:
  *	do { bucket_refund_look(hot, &pair); now = clock(); }
  *	while (!bucket_refund(hot, &charged, &pair, now, &given));
- * (bounded by the caller). bucket_refund returns true when done: the refund was given, or nothing was due, or the
- * record lives another life; *ret_given is what was given, in ticks.
+ * (bounded by the caller). bucket_refund returns true when done: the refund was given, or nothing
+ *was due, or the record lives another life; *ret_given is what was given, in ticks.
  */
 struct bucket_pair {
 	uint64_t word[2];
@@ -133,16 +137,21 @@ void bucket_refund_look(const struct seg_hot *hot, struct bucket_pair *ret_pair)
 bool bucket_refund(struct seg_hot *hot, const struct bucket_charged *charged,
 		   const struct bucket_pair *pair, uint64_t now, uint64_t *ret_given);
 
-/* Charge more, into debt if need be (at most BUCKET_DEBT_MAX of it). False: out of attempts, or stale. */
+/* Charge more, into debt if need be (at most BUCKET_DEBT_MAX of it). False: out of attempts, or
+ * stale. */
 bool bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint64_t now);
 
 /*
- * Give a linked bucket new numbers; what was spent stays spent, in tokens. May be killed or repeated at any point:
- * it errs towards empty. The supervisor only.
+ * Give a linked bucket new numbers; what was spent stays spent, in tokens. May be killed or
+ * repeated at any point: it errs towards empty. The supervisor only.
  */
 void bucket_retune(struct seg_hot *hot, bucket_numbers numbers, uint64_t now);
 
-/* Whether the words of a bucket can be true at `now`; if not, and `repair`, empty it. Supervisor only. */
+/*
+ * Whether the words of a linked bucket can be true at `now`; and empty it if its TAT cannot.
+ * Impossible numbers are for whoever knows the policy: bucket_retune() sets new ones. Supervisor
+ * only.
+ */
 bool bucket_plausible(const struct seg_hot *hot, uint64_t now);
 void bucket_repair(struct seg_hot *hot, uint64_t now);
 

@@ -2,9 +2,10 @@
  * shm/chain.h - all buckets of a key, or none
  * SPDX-License-Identifier: MIT
  *
- * An acquire first looks at every link with plain loads, and writes nothing if one of them denies. Then it charges link
- * by link. If a link has filled up in between, the links before it are given back (chain_give_back, which needs a
- * clock of its own time: bucket.h says why) and the acquire is denied. Killed half-way, a worker has only spent.
+ * An acquire first looks at every link with plain loads, and writes nothing if one of them denies.
+ * Then it charges link by link. If a link has filled up in between, the links before it are given
+ * back (chain_give_back, which needs a clock of its own time: bucket.h says why) and the acquire is
+ * denied. Killed half-way, a worker has only spent.
  */
 #ifndef RATION_SHM_CHAIN_H
 #define RATION_SHM_CHAIN_H
@@ -49,9 +50,10 @@ struct verdict {
 };
 
 /*
- * Look, then charge. ticket: n_links and links[] are written, those that were charged first. On anything but CHAIN_ADMIT
- * the caller must give back ticket->links[0 ... n_links - 1] with chain_give_back (n_links is 0 if nothing was
- * charged). look_only: stop after the look (shadow mode decides but a denial charges nothing).
+ * Look, then charge. ticket: n_links and links[] are written, those that were charged first. On
+ * anything but CHAIN_ADMIT the caller must give back ticket->links[0 ... n_links - 1] with
+ * chain_give_back (n_links is 0 if nothing was charged). look_only: stop after the look (shadow
+ * mode decides but a denial charges nothing).
  */
 enum chain_result chain_acquire(struct seg *seg, const struct link *links, uint32_t n_links,
 				const struct charge *costs, uint32_t n_costs, uint64_t now,

@@ -11,9 +11,11 @@
 typedef void seg_problem(void *user, const char *what, uint32_t where);
 
 /*
- * Walk every invariant of the segment and return the number of violations. Workers may run meanwhile only if
- * `quiet` is false: then what a running insert may leave for a moment is not reported.
+ * Walk every invariant of the segment and return the number of violations. Workers may run
+ * meanwhile only if `quiet` is false: then what a running insert may leave for a moment is not
+ * reported.
  */
-unsigned seg_check(const struct seg *seg, uint64_t now, bool quiet, seg_problem *report, void *user);
+unsigned seg_check(const struct seg *seg, uint64_t now, bool quiet, seg_problem *report,
+		   void *user);
 
 #endif

@@ -2,13 +2,14 @@
  * shm/index.h - from an identity to its one bucket
  * SPDX-License-Identifier: MIT
  *
- * A chained hash. A record is claimed (one CAS on its owner word), filled in while nobody else can find it, and pushed by
- * one CAS on the head of its chain; if that fails the chain is searched again from its new head, so one identity
- * never gets two records. Heads carry a tag that only the supervisor bumps, when it unlinks: workers only
- * ever add, so without an unlink a head never returns to an earlier value.
+ * A chained hash. A record is claimed (one CAS on its owner word), filled in while nobody else can
+ * find it, and pushed by one CAS on the head of its chain; if that fails the chain is searched
+ * again from its new head, so one identity never gets two records. Heads carry a tag that only the
+ * supervisor bumps, when it unlinks: workers only ever add, so without an unlink a head never
+ * returns to an earlier value.
  *
- * Killed anywhere: before the push, the record is named in the worker's claim word and index_recover() frees it;
- * after it, the record is simply there.
+ * Killed anywhere: before the push, the record is named in the worker's claim word and
+ * index_recover() frees it; after it, the record is simply there.
  */
 #ifndef RATION_SHM_INDEX_H
 #define RATION_SHM_INDEX_H
@@ -37,7 +38,7 @@ enum index_result {
 	INDEX_ABSENT,
 	INDEX_FULL,
 	INDEX_CORRUPT, /* a chain leaves the table or does not end */
-	INDEX_AGAIN, /* out of CAS attempts */
+	INDEX_AGAIN,   /* out of CAS attempts */
 };
 
 enum index_result index_find(const struct seg *seg, struct hash128 identity,
@@ -47,7 +48,8 @@ enum index_result index_find(const struct seg *seg, struct hash128 identity,
 enum index_result index_insert(struct seg *seg, uint32_t slot, const struct bucket_spec *spec,
 			       struct bucket_ref *ret_ref);
 
-/* Free the record that the (dead) worker in this slot had claimed but not linked. Supervisor only. */
+/* Free the record that the (dead) worker in this slot had claimed but not linked. Supervisor only.
+ */
 void index_recover(struct seg *seg, uint32_t slot);
 
 #endif

@@ -12,12 +12,12 @@
  *	workers		one line for each worker slot
  *	regions		one statistics cache for each worker slot (stat.h)
  *
- * Who writes what stands beside each field. Any worker may scribble over all of it, so nothing read here
- * is used as an index before it is compared with the geometry in `struct seg`, which is private to each
- * process, and no loop relies on what it reads to end.
+ * Who writes what stands beside each field. Any worker may scribble over all of it, so nothing read
+ *here is used as an index before it is compared with the geometry in `struct seg`, which is private
+ *to each process, and no loop relies on what it reads to end.
  *
- * A new section is appended to the list; the fingerprint changes with every size and offset, and a process whose
- * fingerprint differs is refused at attach.
+ * A new section is appended to the list; the fingerprint changes with every size and offset, and a
+ *process whose fingerprint differs is refused at attach.
  */
 #ifndef RATION_SHM_LAYOUT_H
 #define RATION_SHM_LAYOUT_H
@@ -28,7 +28,7 @@
 #include "shm/atomic.h"
 
 #define SEG_MAGIC     "RATIONST"
-#define SEG_ABI	      1u
+#define SEG_ABI       1u
 #define SEG_PAGE      4096u
 #define SEG_LINE      64u
 #define SEG_CHAIN_MAX 64u /* records that one hash chain may hold */
@@ -72,32 +72,34 @@ struct seg_header {
 
 /* Written by the supervisor (policy_generation) or by anyone (counters). */
 struct seg_control {
-	shm_word policy_generation; /* read by every acquire: a newer policy waits in the attach socket */
+	shm_word policy_generation; /* read by every acquire: a newer policy waits in the attach
+				       socket */
 	uint8_t pad0[56];
 	shm_word bucket_hint; /* where to look for a free record next; any value will do */
-	shm_word name_next; /* first unused name cell */
-	shm_word full; /* inserts that found no room */
-	shm_word corrupt; /* impossible values met */
-	shm_word repaired; /* impossible values put right */
+	shm_word name_next;   /* first unused name cell */
+	shm_word full;        /* inserts that found no room */
+	shm_word corrupt;     /* impossible values met */
+	shm_word repaired;    /* impossible values put right */
 	uint8_t pad1[24];
 };
 
-/* The line an acquire touches. `numbers` is changed by the supervisor alone once the record is linked. */
+/* The line an acquire touches. `numbers` is changed by the supervisor alone once the record is
+ * linked. */
 struct seg_hot {
-	shm_word state[2]; /* by kind; bucket: TAT, refund sum. Written by every worker */
-	shm_word state2; /* by kind; bucket: unused */
-	shm_word numbers; /* effective numbers, by kind, in one word; bucket: bucket_pack() */
-	shm_half generation; /* bumped by the supervisor when the record begins a new life */
-	shm_half kind; /* enum seg_kind in the low byte; the rest is for waiters' hints */
-	shm_word extension; /* first extension line + 1 of kinds that need more words; 0: none */
+	shm_word state[2];    /* by kind; bucket: TAT, refund sum. Written by every worker */
+	shm_word state2;      /* by kind; bucket: unused */
+	shm_word numbers;     /* effective numbers, by kind, in one word; bucket: bucket_pack() */
+	shm_half generation;  /* bumped by the supervisor when the record begins a new life */
+	shm_half kind;        /* enum seg_kind in the low byte; the rest is for waiters' hints */
+	shm_word extension;   /* first extension line + 1 of kinds that need more words; 0: none */
 	shm_word identity[2]; /* keyed hash of what this bucket counts; never 0, 0 while linked */
 };
 
 /* Written by whoever claims the record, before it is linked; the counters by everyone. */
 struct seg_cold {
-	shm_word owner; /* COLD_FREE, COLD_LINKED, or the worker that is filling it in */
-	shm_half next; /* next record + 1 of the same chain */
-	shm_half scope; /* RATION_SCOPE_* bits */
+	shm_word owner;    /* COLD_FREE, COLD_LINKED, or the worker that is filling it in */
+	shm_half next;     /* next record + 1 of the same chain */
+	shm_half scope;    /* RATION_SCOPE_* bits */
 	shm_half names[6]; /* enum seg_name: first name cell + 1; 0: none */
 	shm_word admitted; /* acquires, spilled from the workers' caches */
 	shm_word denied;
@@ -133,7 +135,7 @@ struct seg_name_cell {
 /* Written by the worker (claim, generation) and by whoever gives and takes the slot (identity). */
 struct seg_worker {
 	shm_word identity; /* worker_identity(); 0: the slot is free */
-	shm_word claim; /* record + 1 that this worker is making; stays named if it is killed */
+	shm_word claim;    /* record + 1 that this worker is making; stays named if it is killed */
 	shm_word policy_generation; /* newest one this worker has taken up */
 	shm_word reserved[5];
 };
@@ -172,8 +174,8 @@ struct seg_config {
 #define SEG_WORKERS_MAX 4096u
 
 /*
- * A process's own view: where each section is mapped and how many cells it has. Private memory, filled in
- * once at attach; what lies behind the pointers is shared and may hold anything.
+ * A process's own view: where each section is mapped and how many cells it has. Private memory,
+ * filled in once at attach; what lies behind the pointers is shared and may hold anything.
  */
 struct seg {
 	char *base;
@@ -197,8 +199,8 @@ struct seg {
 /* Why a segment was refused. */
 enum seg_status {
 	SEG_OK,
-	SEG_NOT_READY, /* its maker has not finished, or was killed */
-	SEG_NOT_OURS, /* no segment of this project */
+	SEG_NOT_READY,    /* its maker has not finished, or was killed */
+	SEG_NOT_OURS,     /* no segment of this project */
 	SEG_OTHER_LAYOUT, /* another ABI or fingerprint */
 	SEG_BAD_GEOMETRY, /* sections that overlap, leave the segment, or have other sizes */
 };

@@ -2,8 +2,9 @@
  * shm/names.h - names for people, each stored once
  * SPDX-License-Identifier: MIT
  *
- * Only displays read them: what a bucket counts is decided by its identity alone. So a lost race or a killed
- * writer costs some cells and nothing else, and a full table means that a name is shown as "?".
+ * Only displays read them: what a bucket counts is decided by its identity alone. So a lost race or
+ * a killed writer costs some cells and nothing else, and a full table means that a name is shown as
+ * "?".
  */
 #ifndef RATION_SHM_NAMES_H
 #define RATION_SHM_NAMES_H

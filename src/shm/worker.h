@@ -2,9 +2,10 @@
  * shm/worker.h - worker slots
  * SPDX-License-Identifier: MIT
  *
- * identity = [slot + 1 : 16 | incarnation : 16 | pid : 32]. The incarnation grows each time a slot is given out, so
- * that nothing that outlived a worker can be taken for its successor's. Who really is behind a slot the supervisor
- * knows from memory of its own; the word here is for displays and, in embedded segments, for finding the dead.
+ * identity = [slot + 1 : 16 | incarnation : 16 | pid : 32]. The incarnation grows each time a slot
+ * is given out, so that nothing that outlived a worker can be taken for its successor's. Who really
+ * is behind a slot the supervisor knows from memory of its own; the word here is for displays and,
+ * in embedded segments, for finding the dead.
  */
 #ifndef RATION_SHM_WORKER_H
 #define RATION_SHM_WORKER_H
@@ -26,8 +27,8 @@ static inline uint32_t worker_pid(uint64_t identity)
 	return (uint32_t)identity;
 }
 
-/* Take over what a dead or departed worker left: counters are spilled, a half-made record is freed, the slot
- * becomes free. Harmless to repeat. Supervisor, or the owner of an embedded segment. */
+/* Take over what a dead or departed worker left: counters are spilled, a half-made record is freed,
+ * the slot becomes free. Harmless to repeat. Supervisor, or the owner of an embedded segment. */
 void worker_reap(struct seg *seg, uint32_t slot);
 
 #endif

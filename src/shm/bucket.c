@@ -1,0 +1,357 @@
+/*
+ * shm/bucket.c - the token bucket, as GCRA
+ * SPDX-License-Identifier: MIT
+ */
+#include "shm/bucket.h"
+
+#define MANTISSA_BITS 24
+#define MANTISSA_MAX  ((UINT64_C(1) << MANTISSA_BITS) - 1)
+#define EXPONENT_MAX  63
+#define INTERVAL_BIAS 30
+#define BURST_SHIFT   30
+#define STAMP_SHIFT   60
+#define TICKS_CAP     (UINT64_MAX / 2)
+#define UNITS_MAX     ((UINT64_C(1) << 40) - 1)
+
+/* Below this mantissa an interval would lose more than 2^-16 of the rate to rounding. */
+#define INTERVAL_MANTISSA_MIN (UINT64_C(1) << 16)
+
+/* --- numbers --- */
+
+struct scaled {
+	uint64_t mantissa;
+	unsigned exponent;
+};
+
+static struct scaled interval_of(bucket_numbers n)
+{
+	return (struct scaled){n & MANTISSA_MAX, (unsigned)(n >> MANTISSA_BITS) & EXPONENT_MAX};
+}
+
+uint64_t bucket_burst(bucket_numbers n)
+{
+	const uint64_t packed = n >> BURST_SHIFT;
+
+	return (packed & MANTISSA_MAX) << ((packed >> MANTISSA_BITS) & EXPONENT_MAX);
+}
+
+/* ceil(a * 2^shift / b); the caller keeps a * 2^shift and b * 2^-shift within 128 bits. */
+static unsigned __int128 scaled_ceil(uint64_t a, int shift, uint64_t b)
+{
+	unsigned __int128 num = shift > 0 ? (unsigned __int128)a << shift : a;
+	unsigned __int128 den = shift < 0 ? (unsigned __int128)b << -shift : b;
+
+	return (num + den - 1) / den;
+}
+
+/* The smallest exponent whose mantissa fits, and the mantissa rounded up: never faster than asked.
+ */
+static bool pack_interval(uint64_t amount, uint64_t period_ticks, bucket_numbers *ret)
+{
+	for (int e = 0; e <= EXPONENT_MAX; e++) {
+		unsigned __int128 m = scaled_ceil(period_ticks, INTERVAL_BIAS - e, amount);
+
+		if (m > MANTISSA_MAX)
+			continue;
+		if (m < INTERVAL_MANTISSA_MIN)
+			return false;
+		*ret = (uint64_t)e << MANTISSA_BITS | (uint64_t)m;
+		return true;
+	}
+	return false;
+}
+
+static bucket_numbers pack_burst(uint64_t burst)
+{
+	uint64_t e = 0;
+
+	for (; burst > MANTISSA_MAX; burst >>= 1)
+		e++;
+	return (e << MANTISSA_BITS | burst) << BURST_SHIFT;
+}
+
+bucket_numbers bucket_pack(uint64_t amount, uint64_t period_ns, uint64_t burst)
+{
+	bucket_numbers interval, n;
+
+	if (amount == 0 || period_ns == 0 || period_ns > UINT64_MAX / TICKS_PER_NS)
+		return 0;
+	if (burst == 0 || burst > UNITS_MAX)
+		return 0;
+	if (!pack_interval(amount, period_ns * TICKS_PER_NS, &interval))
+		return 0;
+	n = pack_burst(burst) | interval;
+	return bucket_tolerance(n) <= BUCKET_HORIZON_MAX ? n : 0;
+}
+
+/* units * interval = p * 2^(exponent - 30), p exact in 64 bits because units < 2^40. */
+static uint64_t ticks_of(bucket_numbers n, uint64_t units, bool up)
+{
+	const struct scaled interval = interval_of(n);
+	uint64_t p;
+
+	if (units > UNITS_MAX)
+		return TICKS_CAP;
+	p = units * interval.mantissa;
+	if (interval.exponent >= INTERVAL_BIAS) {
+		const unsigned left = interval.exponent - INTERVAL_BIAS;
+
+		return p > TICKS_CAP >> left ? TICKS_CAP : p << left;
+	} else {
+		const unsigned right = INTERVAL_BIAS - interval.exponent;
+		const uint64_t rest = p & ((UINT64_C(1) << right) - 1);
+
+		return (p >> right) + (up && rest != 0);
+	}
+}
+
+uint64_t bucket_cost(bucket_numbers numbers, uint64_t units)
+{
+	return ticks_of(numbers, units, true);
+}
+
+uint64_t bucket_tolerance(bucket_numbers numbers)
+{
+	return ticks_of(numbers, bucket_burst(numbers), false);
+}
+
+/* Whole units that so many ticks are worth. */
+static uint64_t units_in(bucket_numbers n, uint64_t ticks)
+{
+	const struct scaled interval = interval_of(n);
+	const unsigned __int128 scaled = (unsigned __int128)ticks << INTERVAL_BIAS;
+
+	if (interval.mantissa == 0)
+		return 0;
+	return (uint64_t)((scaled >> interval.exponent) / interval.mantissa);
+}
+
+uint64_t bucket_millirate(bucket_numbers numbers)
+{
+	return units_in(numbers, TICKS_PER_SEC * 1000);
+}
+
+uint32_t bucket_stamp(bucket_numbers numbers)
+{
+	return (uint32_t)(numbers >> STAMP_SHIFT);
+}
+
+bucket_numbers bucket_restamp(bucket_numbers numbers, uint32_t generation)
+{
+	const bucket_numbers rest = numbers & ((UINT64_C(1) << STAMP_SHIFT) - 1);
+
+	return rest | (uint64_t)(generation & 0xf) << STAMP_SHIFT;
+}
+
+/* --- admitting --- */
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* The latest TAT that any charge, settle or correction leaves. */
+static uint64_t tat_limit(uint64_t now, uint64_t tolerance)
+{
+	return now + tolerance + later(tolerance, BUCKET_DEBT_MAX);
+}
+
+/*
+ * At a full bucket (tat <= now) any cost up to the burst fits by definition; the second test alone
+ * would refuse a cost of the whole burst where burst * interval is not a whole number of ticks.
+ */
+static bool fits(uint64_t tat, uint64_t ticks, uint64_t tolerance, uint64_t now)
+{
+	return tat <= now || (ticks <= tolerance && tat - now <= tolerance - ticks);
+}
+
+enum bucket_result bucket_look(const struct seg_hot *hot, uint32_t generation, uint64_t units,
+			       uint64_t now, struct bucket_view *view)
+{
+	uint64_t tolerance;
+
+	view->refunds = shm_load(&hot->state[1]);
+	view->tat = shm_load(&hot->state[0]);
+	/* The TAT of a new life is released after its generation: having seen it, we see that. */
+	if (view->tat == BUCKET_DEAD || shm_half_load(&hot->generation) != generation)
+		return BUCKET_STALE;
+	view->numbers = shm_load_relaxed(&hot->numbers);
+	view->ticks = bucket_cost(view->numbers, units);
+	if (units > bucket_burst(view->numbers))
+		return view->numbers ? BUCKET_NEVER : BUCKET_CORRUPT;
+	tolerance = bucket_tolerance(view->numbers);
+	if (fits(view->tat, view->ticks, tolerance, now))
+		return BUCKET_ADMIT;
+	return view->tat > tat_limit(now, tolerance) ? BUCKET_CORRUPT : BUCKET_WAIT;
+}
+
+uint64_t bucket_retry_at(const struct bucket_view *view)
+{
+	const uint64_t tolerance = bucket_tolerance(view->numbers);
+
+	return view->ticks >= tolerance ? view->tat : view->tat - (tolerance - view->ticks);
+}
+
+uint64_t bucket_left(const struct bucket_view *view, uint64_t now)
+{
+	const uint64_t tolerance = bucket_tolerance(view->numbers);
+
+	if (view->tat <= now)
+		return bucket_burst(view->numbers);
+	if (view->tat - now >= tolerance)
+		return 0;
+	return units_in(view->numbers, tolerance - (view->tat - now));
+}
+
+enum bucket_result bucket_charge(struct seg_hot *hot, uint32_t generation, uint64_t units,
+				 uint64_t now, struct bucket_view *view)
+{
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		const uint64_t next = later(view->tat, now) + view->ticks;
+		uint64_t expected = view->tat;
+		enum bucket_result result;
+
+		if (shm_cas(&hot->state[0], &expected, next)) {
+			view->tat = next;
+			return BUCKET_ADMIT;
+		}
+		result = bucket_look(hot, generation, units, now, view);
+		if (result != BUCKET_ADMIT)
+			return result;
+	}
+	return BUCKET_AGAIN;
+}
+
+/* --- correcting --- */
+
+void bucket_refund_look(const struct seg_hot *hot, struct bucket_pair *ret_pair)
+{
+	ret_pair->word[1] = shm_load(&hot->state[1]);
+	ret_pair->word[0] = shm_load(&hot->state[0]);
+}
+
+/* The part of a charge that time has not given back at `now`, nor a refund moved under it. */
+static uint64_t undrained(const struct bucket_charged *charged, const struct bucket_pair *pair,
+			  uint64_t now)
+{
+	const uint64_t since = pair->word[1] - charged->refunds;
+	uint64_t end, due;
+
+	if (since >= charged->tat)
+		return 0;
+	/* Never below now: a TAT that was repaired meanwhile may lie before the charge's. */
+	end = charged->tat - since;
+	if (end > pair->word[0])
+		end = pair->word[0];
+	if (end <= now)
+		return 0;
+	due = end - now;
+	return due < charged->ticks ? due : charged->ticks;
+}
+
+bool bucket_refund(struct seg_hot *hot, const struct bucket_charged *charged,
+		   const struct bucket_pair *pair, uint64_t now, uint64_t *ret_given)
+{
+	uint64_t due, next[2];
+
+	*ret_given = 0;
+	if (pair->word[0] == BUCKET_DEAD || shm_half_load(&hot->generation) != charged->generation)
+		return true;
+	due = undrained(charged, pair, now);
+	if (due == 0)
+		return true;
+	next[0] = pair->word[0] - due;
+	next[1] = pair->word[1] + due;
+	if (!shm_cas_pair(hot->state, pair->word, next))
+		return false;
+	*ret_given = due;
+	return true;
+}
+
+bool bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint64_t now)
+{
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		uint64_t tat = shm_load(&hot->state[0]);
+		uint64_t limit, next;
+
+		if (tat == BUCKET_DEAD || shm_half_load(&hot->generation) != generation)
+			return false;
+		limit = tat_limit(now, bucket_tolerance(shm_load_relaxed(&hot->numbers)));
+		next = later(tat, now);
+		next = next >= limit || ticks >= limit - next ? limit : next + ticks;
+		if (next <= tat || shm_cas(&hot->state[0], &tat, next))
+			return true;
+	}
+	return false;
+}
+
+/* Lower a TAT and raise the refund sum by as much, so that no older ticket gives back the same
+ * again. */
+static void lower_tat(struct seg_hot *hot, uint64_t above, uint64_t not_above, uint64_t to)
+{
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		struct bucket_pair pair;
+		uint64_t next[2];
+
+		bucket_refund_look(hot, &pair);
+		if (pair.word[0] <= above || pair.word[0] > not_above)
+			return;
+		next[0] = to;
+		next[1] = pair.word[1] + (pair.word[0] - to);
+		if (shm_cas_pair(hot->state, pair.word, next))
+			return;
+	}
+}
+
+/* Slower units: what is spent takes longer to come back. At most to empty, and never downwards. */
+static void stretch_tat(struct seg_hot *hot, bucket_numbers from, bucket_numbers to, uint64_t now)
+{
+	const uint64_t empty = now + bucket_tolerance(to);
+
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		uint64_t tat = shm_load(&hot->state[0]);
+		uint64_t units, next;
+
+		if (tat <= now || tat >= empty)
+			return;
+		units = units_in(from, tat - now) + 1;
+		next = now + bucket_cost(to, units);
+		if (next > empty)
+			next = empty;
+		if (next <= tat || shm_cas(&hot->state[0], &tat, next))
+			return;
+	}
+}
+
+void bucket_retune(struct seg_hot *hot, bucket_numbers numbers, uint64_t now)
+{
+	const bucket_numbers old = shm_load_relaxed(&hot->numbers);
+	const uint64_t old_tolerance = bucket_tolerance(old);
+
+	if (bucket_cost(numbers, 1 << 20) > bucket_cost(old, 1 << 20))
+		stretch_tat(hot, old, numbers, now);
+	shm_store(&hot->numbers, numbers);
+	/* Spent within the old burst (its rounding included) is at most all of the new one; debt
+	 * stays. */
+	lower_tat(hot, now + bucket_tolerance(numbers), now + old_tolerance + 1,
+		  now + bucket_tolerance(numbers));
+}
+
+bool bucket_plausible(const struct seg_hot *hot, uint64_t now)
+{
+	const bucket_numbers numbers = shm_load_relaxed(&hot->numbers);
+	const uint64_t tolerance = bucket_tolerance(numbers);
+
+	if (interval_of(numbers).mantissa < INTERVAL_MANTISSA_MIN || bucket_burst(numbers) == 0)
+		return false;
+	if (bucket_burst(numbers) > UNITS_MAX || tolerance > BUCKET_HORIZON_MAX)
+		return false;
+	return shm_load(&hot->state[0]) <= tat_limit(now, tolerance);
+}
+
+void bucket_repair(struct seg_hot *hot, uint64_t now)
+{
+	const uint64_t tolerance = bucket_tolerance(shm_load_relaxed(&hot->numbers));
+
+	lower_tat(hot, tat_limit(now, tolerance), UINT64_MAX, now + tolerance);
+}

@@ -1,0 +1,157 @@
+/*
+ * shm/chain.c - all buckets of a key, or none
+ * SPDX-License-Identifier: MIT
+ */
+#include "shm/chain.h"
+
+static const enum chain_result chain_result_of[] = {
+	[BUCKET_ADMIT] = CHAIN_ADMIT,     [BUCKET_WAIT] = CHAIN_WAIT,
+	[BUCKET_NEVER] = CHAIN_NEVER,     [BUCKET_STALE] = CHAIN_STALE,
+	[BUCKET_CORRUPT] = CHAIN_CORRUPT, [BUCKET_AGAIN] = CHAIN_AGAIN,
+};
+
+/* What a link is charged; false if the costs do not name its unit and it has no default. */
+static bool link_amount(const struct link *link, const struct charge *costs, uint32_t n_costs,
+			uint64_t *ret_amount)
+{
+	for (uint32_t i = 0; i < n_costs; i++) {
+		if (costs[i].unit == link->unit) {
+			*ret_amount = costs[i].amount;
+			return true;
+		}
+	}
+	*ret_amount = link->default_cost;
+	return link->has_default_cost;
+}
+
+static void verdict_of(const struct bucket_view *view, uint32_t link, uint64_t needed, uint64_t now,
+		       struct verdict *verdict)
+{
+	verdict->link = link;
+	verdict->retry_at = bucket_retry_at(view);
+	verdict->left = bucket_left(view, now);
+	verdict->size = bucket_burst(view->numbers);
+	verdict->needed = needed;
+}
+
+/*
+ * Look at every link. The ticket's links already get what is needed to charge them. Of several
+ * links that deny, the one that is the last to have room decides; anything that waiting does not
+ * cure decides at once.
+ */
+static enum chain_result look(const struct seg *seg, const struct link *links, uint32_t n_links,
+			      const struct charge *costs, uint32_t n_costs, uint64_t now,
+			      struct ration_ticket *ticket, struct bucket_view *views,
+			      struct verdict *verdict)
+{
+	enum chain_result whole = CHAIN_ADMIT;
+
+	for (uint32_t i = 0; i < n_links; i++) {
+		struct ration_ticket_link *taken = &ticket->links[i];
+		enum bucket_result result;
+
+		verdict->link = i;
+		if (!link_amount(&links[i], costs, n_costs, &taken->amount))
+			return CHAIN_NO_UNIT;
+		taken->bucket = links[i].bucket;
+		taken->generation = links[i].generation;
+		taken->unit = links[i].unit;
+		taken->flags = links[i].kind;
+		result = bucket_look(&seg->hot[links[i].bucket], links[i].generation, taken->amount,
+				     now, &views[i]);
+		if (result == BUCKET_ADMIT)
+			continue;
+		if (result != BUCKET_WAIT) {
+			verdict_of(&views[i], i, taken->amount, now, verdict);
+			return chain_result_of[result];
+		}
+		if (whole == CHAIN_ADMIT || bucket_retry_at(&views[i]) > verdict->retry_at)
+			verdict_of(&views[i], i, taken->amount, now, verdict);
+		whole = CHAIN_WAIT;
+	}
+	return whole;
+}
+
+enum chain_result chain_acquire(struct seg *seg, const struct link *links, uint32_t n_links,
+				const struct charge *costs, uint32_t n_costs, uint64_t now,
+				struct ration_ticket *ticket, struct verdict *ret_verdict)
+{
+	struct bucket_view views[RATION_LINKS_MAX];
+	enum chain_result result;
+
+	ticket->n_links = 0;
+	*ret_verdict = (struct verdict){0};
+	result = look(seg, links, n_links, costs, n_costs, now, ticket, views, ret_verdict);
+	if (result != CHAIN_ADMIT)
+		return result;
+	for (uint32_t i = 0; i < n_links; i++) {
+		struct ration_ticket_link *taken = &ticket->links[i];
+		const enum bucket_result charged = bucket_charge(
+			&seg->hot[taken->bucket], taken->generation, taken->amount, now, &views[i]);
+
+		if (charged != BUCKET_ADMIT) {
+			verdict_of(&views[i], i, taken->amount, now, ret_verdict);
+			return chain_result_of[charged];
+		}
+		taken->charged = views[i].ticks;
+		taken->word = views[i].tat;
+		taken->refunds = views[i].refunds;
+		ticket->n_links = i + 1;
+	}
+	return CHAIN_ADMIT;
+}
+
+/* Give back up to `ticks` of one link. Out of attempts: what is not given back stays spent. */
+static void refund(struct seg *seg, const struct ration_ticket_link *link, uint64_t ticks,
+		   chain_clock *clock, void *user)
+{
+	struct seg_hot *hot = &seg->hot[link->bucket];
+	const struct bucket_charged charged = {
+		.generation = link->generation,
+		.ticks = ticks < link->charged ? ticks : link->charged,
+		.tat = link->word,
+		.refunds = link->refunds,
+	};
+
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		struct bucket_pair pair;
+		uint64_t given;
+
+		bucket_refund_look(hot, &pair);
+		if (bucket_refund(hot, &charged, &pair, clock(user), &given))
+			return;
+	}
+}
+
+void chain_give_back(struct seg *seg, const struct ration_ticket *ticket, chain_clock *clock,
+		     void *user)
+{
+	for (uint32_t i = ticket->n_links; i-- > 0;)
+		refund(seg, &ticket->links[i], UINT64_MAX, clock, user);
+}
+
+/* The part of `charged` that `actual` of `estimate` units are worth, rounded up. actual < estimate.
+ */
+static uint64_t share_of(uint64_t charged, uint64_t actual, uint64_t estimate)
+{
+	const unsigned __int128 product = (unsigned __int128)charged * actual;
+
+	return (uint64_t)((product + estimate - 1) / estimate);
+}
+
+void chain_settle_link(struct seg *seg, const struct ration_ticket_link *link, uint64_t actual,
+		       chain_clock *clock, void *user)
+{
+	struct seg_hot *hot = &seg->hot[link->bucket];
+
+	if (actual > link->amount) {
+		const bucket_numbers numbers = shm_load_relaxed(&hot->numbers);
+		const uint64_t ticks = bucket_cost(numbers, actual - link->amount);
+
+		(void)bucket_debit(hot, link->generation, ticks, clock(user));
+	} else if (actual < link->amount) {
+		const uint64_t used = share_of(link->charged, actual, link->amount);
+
+		refund(seg, link, link->charged - used, clock, user);
+	}
+}

@@ -1,0 +1,146 @@
+/*
+ * shm/check.c - is all of it still as it must be?
+ * SPDX-License-Identifier: MIT
+ */
+#include "shm/check.h"
+
+#include <string.h>
+
+#include "shm/bucket.h"
+#include "shm/index.h"
+#include "shm/names.h"
+#include "shm/worker.h"
+
+struct walk {
+	const struct seg *seg;
+	uint64_t now;
+	bool quiet;
+	seg_problem *report;
+	void *user;
+	unsigned problems;
+	uint64_t linked; /* records that chains hold */
+};
+
+static void problem(struct walk *walk, const char *what, uint32_t where)
+{
+	walk->problems++;
+	if (walk->report)
+		walk->report(walk->user, what, where);
+}
+
+static void check_header(struct walk *walk)
+{
+	struct seg again;
+
+	if (seg_open(walk->seg->base, walk->seg->size, &again) != SEG_OK ||
+	    again.n_buckets != walk->seg->n_buckets || again.n_workers != walk->seg->n_workers)
+		problem(walk, "the header does not describe this segment", 0);
+}
+
+/* Every record of a chain belongs to it, and the chain ends. */
+static void check_chain(struct walk *walk, uint32_t head)
+{
+	const struct seg *seg = walk->seg;
+	uint32_t next = (uint32_t)shm_load(&seg->heads[head]);
+	uint32_t length = 0;
+
+	for (; next != 0 && length <= SEG_CHAIN_MAX; length++) {
+		const uint32_t bucket = next - 1;
+
+		if (bucket >= seg->n_buckets) {
+			problem(walk, "a chain leaves the table", head);
+			return;
+		}
+		if ((shm_load(&seg->hot[bucket].identity[0]) & (seg->n_heads - 1)) != head)
+			problem(walk, "a record stands in another's chain", bucket);
+		next = shm_half_load(&seg->cold[bucket].next);
+	}
+	if (length > SEG_CHAIN_MAX)
+		problem(walk, "a chain does not end", head);
+	walk->linked += length;
+}
+
+static void check_names(struct walk *walk, uint32_t bucket)
+{
+	char text[8];
+
+	for (int i = 0; i < 6; i++) {
+		const uint32_t ref = shm_half_load(&walk->seg->cold[bucket].names[i]);
+
+		names_copy(walk->seg, ref, text, sizeof(text));
+		if (ref != 0 && strcmp(text, "?") == 0)
+			problem(walk, "a record names cells that hold no name", bucket);
+	}
+}
+
+static void check_linked(struct walk *walk, uint32_t bucket)
+{
+	const struct seg_hot *hot = &walk->seg->hot[bucket];
+	struct hash128 identity = {
+		{shm_load(&hot->identity[0]), shm_load(&hot->identity[1])},
+	};
+	struct bucket_ref found = {0, 0};
+
+	if (index_find(walk->seg, identity, &found) != INDEX_FOUND || found.bucket != bucket)
+		problem(walk, "a linked record is not what its identity leads to", bucket);
+	if ((shm_half_load(&hot->kind) & 0xff) != KIND_BUCKET)
+		problem(walk, "a linked record is of no known kind", bucket);
+	else if (!bucket_plausible(hot, walk->now))
+		problem(walk, "a bucket holds an impossible time or numbers", bucket);
+	check_names(walk, bucket);
+}
+
+static bool claimed_by(const struct seg *seg, uint64_t owner, uint32_t bucket)
+{
+	const uint64_t slot = owner - 1;
+
+	return slot < seg->n_workers && shm_load(&seg->workers[slot].claim) == bucket + 1;
+}
+
+static void check_record(struct walk *walk, uint32_t bucket, uint64_t *linked)
+{
+	const uint64_t owner = shm_load(&walk->seg->cold[bucket].owner);
+
+	if (owner == COLD_LINKED) {
+		++*linked;
+		check_linked(walk, bucket);
+	} else if (owner != COLD_FREE && !claimed_by(walk->seg, owner, bucket)) {
+		problem(walk, "a record is claimed by nobody who says so", bucket);
+	} else if (owner != COLD_FREE && walk->quiet) {
+		problem(walk, "a record is still being made", bucket);
+	}
+}
+
+static void check_worker(struct walk *walk, uint32_t slot)
+{
+	const struct seg_worker *worker = &walk->seg->workers[slot];
+	const uint64_t identity = shm_load(&worker->identity);
+
+	if (identity != 0 && worker_slot(identity) != slot)
+		problem(walk, "a worker's line holds another's identity", slot);
+	if (shm_load(&worker->claim) > walk->seg->n_buckets)
+		problem(walk, "a worker claims a record outside the table", slot);
+	for (uint32_t i = 0; i < STAT_CELLS; i++) {
+		const uint64_t cell = shm_load(&walk->seg->regions[slot].stat[i]);
+
+		if ((cell >> 32 & (SEG_BUCKETS_MAX - 1)) >= walk->seg->n_buckets)
+			problem(walk, "a counter is for a record outside the table", slot);
+	}
+}
+
+unsigned seg_check(const struct seg *seg, uint64_t now, bool quiet, seg_problem *report, void *user)
+{
+	struct walk walk = {.seg = seg, .now = now, .quiet = quiet, .report = report, .user = user};
+	uint64_t linked = 0;
+
+	check_header(&walk);
+	for (uint32_t i = 0; i < seg->n_heads; i++)
+		check_chain(&walk, i);
+	for (uint32_t i = 0; i < seg->n_buckets; i++)
+		check_record(&walk, i, &linked);
+	for (uint32_t i = 0; i < seg->n_workers; i++)
+		check_worker(&walk, i);
+	if (quiet && linked != walk.linked)
+		problem(&walk, "chains hold other records than are linked", (uint32_t)linked);
+	return walk.problems;
+}

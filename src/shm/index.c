@@ -1,0 +1,185 @@
+/*
+ * shm/index.c - from an identity to its one bucket
+ * SPDX-License-Identifier: MIT
+ */
+#include "shm/index.h"
+
+#include "shm/bucket.h"
+#include "shm/names.h"
+
+static shm_word *head_of(const struct seg *seg, struct hash128 identity)
+{
+	return &seg->heads[identity.word[0] & (seg->n_heads - 1)];
+}
+
+/* A head or next field names its record plus one. */
+static uint32_t head_first(uint64_t head)
+{
+	return (uint32_t)head;
+}
+
+static uint64_t head_with(uint64_t head, uint32_t first)
+{
+	return (head & ~UINT64_C(0xffffffff)) | first;
+}
+
+static bool identity_is(const struct seg_hot *hot, struct hash128 identity)
+{
+	return shm_load_relaxed(&hot->identity[0]) == identity.word[0] &&
+	       shm_load_relaxed(&hot->identity[1]) == identity.word[1];
+}
+
+/* Search one chain from `next` on. ABSENT writes nothing. */
+static enum index_result search(const struct seg *seg, uint32_t next, struct hash128 identity,
+				struct bucket_ref *ret_ref)
+{
+	for (uint32_t i = 0; i < SEG_CHAIN_MAX; i++) {
+		uint32_t bucket = next - 1;
+
+		if (next == 0)
+			return INDEX_ABSENT;
+		if (bucket >= seg->n_buckets)
+			return INDEX_CORRUPT;
+		if (identity_is(&seg->hot[bucket], identity)) {
+			ret_ref->bucket = bucket;
+			ret_ref->generation = shm_half_load(&seg->hot[bucket].generation);
+			return INDEX_FOUND;
+		}
+		next = shm_half_load(&seg->cold[bucket].next);
+	}
+	return next == 0 ? INDEX_ABSENT : INDEX_FULL;
+}
+
+enum index_result index_find(const struct seg *seg, struct hash128 identity,
+			     struct bucket_ref *ret_ref)
+{
+	/* Pairs with the push: a record that a head names is completely filled in. */
+	return search(seg, head_first(shm_load(head_of(seg, identity))), identity, ret_ref);
+}
+
+/*
+ * Take a free record. It is named in the worker's line before it is taken, so that a kill at any
+ * point leaves either nothing or something that index_recover() finds.
+ */
+static enum index_result claim_record(struct seg *seg, uint32_t slot, uint32_t *ret_bucket)
+{
+	shm_word *claim = &seg->workers[slot].claim;
+	uint64_t hint = shm_add(&seg->control->bucket_hint, 1);
+
+	for (uint32_t i = 0; i < seg->n_buckets; i++) {
+		const uint32_t bucket = (uint32_t)((hint + i) % seg->n_buckets);
+		uint64_t owner = COLD_FREE;
+
+		if (shm_load_relaxed(&seg->cold[bucket].owner) != COLD_FREE)
+			continue;
+		shm_store(claim, bucket + 1);
+		if (shm_cas(&seg->cold[bucket].owner, &owner, slot + 1)) {
+			/* Spare the next one the walk; any value of a hint will do. */
+			shm_store_relaxed(&seg->control->bucket_hint, hint + i + 1);
+			*ret_bucket = bucket;
+			return INDEX_FOUND;
+		}
+	}
+	shm_store(claim, 0);
+	shm_add(&seg->control->full, 1);
+	return INDEX_FULL;
+}
+
+static void release_record(struct seg *seg, uint32_t slot, uint32_t bucket)
+{
+	shm_store(&seg->hot[bucket].identity[0], 0);
+	shm_store(&seg->hot[bucket].identity[1], 0);
+	shm_store(&seg->cold[bucket].owner, COLD_FREE);
+	shm_store(&seg->workers[slot].claim, 0);
+}
+
+/* Nobody else can see the record yet. */
+static void fill_record(struct seg *seg, uint32_t bucket, const struct bucket_spec *spec)
+{
+	struct seg_hot *hot = &seg->hot[bucket];
+	struct seg_cold *cold = &seg->cold[bucket];
+
+	for (int i = 0; i < 6; i++) {
+		const char *name = spec->names[i];
+
+		shm_half_store(&cold->names[i], name ? names_intern(seg, name) : 0);
+	}
+	shm_half_store(&cold->scope, spec->scope);
+	shm_store_relaxed(&cold->admitted, 0);
+	shm_store_relaxed(&cold->denied, 0);
+	shm_half_store(&hot->kind, spec->kind);
+	shm_store_relaxed(&hot->numbers, spec->numbers);
+	shm_store_relaxed(&hot->extension, 0);
+	shm_store_relaxed(&hot->state2, 0);
+	shm_store_relaxed(&hot->identity[0], spec->identity.word[0]);
+	shm_store_relaxed(&hot->identity[1], spec->identity.word[1]);
+	/* state[1], the refund sum, goes on from whatever it was. */
+	shm_store(&hot->state[0], spec->state);
+}
+
+static void link_done(struct seg *seg, uint32_t slot, uint32_t bucket)
+{
+	shm_store(&seg->cold[bucket].owner, COLD_LINKED);
+	shm_store(&seg->workers[slot].claim, 0);
+}
+
+/* `bucket` is claimed and filled. Push it, unless somebody pushed the same identity first. */
+static enum index_result push(struct seg *seg, uint32_t slot, uint32_t bucket,
+			      struct hash128 identity, struct bucket_ref *ret_ref)
+{
+	shm_word *head = head_of(seg, identity);
+	uint64_t first = shm_load(head);
+
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		enum index_result result = search(seg, head_first(first), identity, ret_ref);
+
+		if (result != INDEX_ABSENT) {
+			release_record(seg, slot, bucket);
+			return result;
+		}
+		shm_half_store(&seg->cold[bucket].next, head_first(first));
+		if (shm_cas(head, &first, head_with(first, bucket + 1))) {
+			link_done(seg, slot, bucket);
+			ret_ref->bucket = bucket;
+			ret_ref->generation = shm_half_load(&seg->hot[bucket].generation);
+			return INDEX_FOUND;
+		}
+	}
+	release_record(seg, slot, bucket);
+	return INDEX_AGAIN;
+}
+
+enum index_result index_insert(struct seg *seg, uint32_t slot, const struct bucket_spec *spec,
+			       struct bucket_ref *ret_ref)
+{
+	enum index_result result = index_find(seg, spec->identity, ret_ref);
+	uint32_t bucket;
+
+	if (result != INDEX_ABSENT)
+		return result;
+	result = claim_record(seg, slot, &bucket);
+	if (result != INDEX_FOUND)
+		return result;
+	fill_record(seg, bucket, spec);
+	return push(seg, slot, bucket, spec->identity, ret_ref);
+}
+
+void index_recover(struct seg *seg, uint32_t slot)
+{
+	const uint64_t claim = shm_load(&seg->workers[slot].claim);
+	const uint64_t bucket = claim - 1;
+	struct bucket_ref found = {0, 0};
+	struct hash128 identity;
+
+	if (claim == 0 || bucket >= seg->n_buckets ||
+	    shm_load(&seg->cold[bucket].owner) != slot + 1) {
+		shm_store(&seg->workers[slot].claim, 0);
+		return;
+	}
+	identity.word[0] = shm_load(&seg->hot[bucket].identity[0]);
+	identity.word[1] = shm_load(&seg->hot[bucket].identity[1]);
+	if (index_find(seg, identity, &found) == INDEX_FOUND && found.bucket == bucket)
+		link_done(seg, slot, (uint32_t)bucket);
+	else
+		release_record(seg, slot, (uint32_t)bucket);
+}

@@ -1,0 +1,16 @@
+/*
+ * shm/worker.c - worker slots
+ * SPDX-License-Identifier: MIT
+ */
+#include "shm/worker.h"
+
+#include "shm/index.h"
+#include "shm/stat.h"
+
+void worker_reap(struct seg *seg, uint32_t slot)
+{
+	stat_spill(seg, slot);
+	index_recover(seg, slot);
+	shm_store(&seg->workers[slot].policy_generation, 0);
+	shm_store(&seg->workers[slot].identity, 0);
+}
