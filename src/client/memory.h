@@ -26,7 +26,7 @@ int memory_make_policy(const void *blob, uint64_t size, int *ret_fd);
 /* Map and check. RATION_ENOTREADY, RATION_ELAYOUT, RATION_ECORRUPT (sizes that do not fit), -errno.
  */
 int memory_map_state(int fd, uint64_t size, bool writable, struct seg *ret_seg);
-int memory_unmap_state(struct seg *seg);
+void memory_unmap_state(struct seg *seg);
 
 /* Map read-only and check. RATION_EPOLICY if it is not sealed, or no policy of this build; -errno.
  */

@@ -21,7 +21,7 @@ static bool link_amount(const struct link *link, const struct charge *costs, uin
 		}
 	}
 	*ret_amount = link->default_cost;
-	return link->has_default_cost;
+	return link->has_default_cost != 0;
 }
 
 static void verdict_of(const struct bucket_view *view, uint32_t link, uint64_t needed, uint64_t now,

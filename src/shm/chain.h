@@ -14,14 +14,16 @@
 
 #include "shm/bucket.h"
 
-/* One bucket to pass, as a handle keeps it. */
+/* One bucket to pass, as a handle keeps it: whole words, so that handles can publish it word by
+ * word. */
 struct link {
 	uint32_t bucket;
 	uint32_t generation;
-	uint32_t kind;
-	uint32_t unit; /* hash_unit() of its name */
+	uint32_t unit;  /* hash_unit() of its name */
+	uint32_t limit; /* index in the policy of the chain's generation */
 	uint64_t default_cost;
-	bool has_default_cost;
+	uint32_t kind;
+	uint32_t has_default_cost;
 };
 
 /* A cost whose unit is already hashed. */
@@ -52,8 +54,7 @@ struct verdict {
 /*
  * Look, then charge. ticket: n_links and links[] are written, those that were charged first. On
  * anything but CHAIN_ADMIT the caller must give back ticket->links[0 ... n_links - 1] with
- * chain_give_back (n_links is 0 if nothing was charged). look_only: stop after the look (shadow
- * mode decides but a denial charges nothing).
+ * chain_give_back (n_links is 0 if nothing was charged).
  */
 enum chain_result chain_acquire(struct seg *seg, const struct link *links, uint32_t n_links,
 				const struct charge *costs, uint32_t n_costs, uint64_t now,
@@ -62,7 +63,7 @@ enum chain_result chain_acquire(struct seg *seg, const struct link *links, uint3
 /* The clock a refund reads between its two steps: ticks now. */
 typedef uint64_t chain_clock(void *user);
 
-/* Give back `ticks` of what each link of a ticket was charged: all of it (cancel). */
+/* Give back what each link of a ticket was charged, as far as time has not (cancel). */
 void chain_give_back(struct seg *seg, const struct ration_ticket *ticket, chain_clock *clock,
 		     void *user);
 

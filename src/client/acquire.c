@@ -1,0 +1,270 @@
+/*
+ * client/acquire.c - the path of every request
+ * SPDX-License-Identifier: MIT
+ *
+ * No system call, no lock, no allocation: one clock read, and what shm/chain.h says. Everything
+ * rare (a fork, a new policy, a record's new life) is noticed by comparing one word each.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "client/attachment.h"
+#include "client/memory.h"
+#include "shm/stat.h"
+
+/* Costs with hashed units; one place more for the request itself. */
+struct costs {
+	uint32_t n;
+	struct charge charge[RATION_LINKS_MAX + 1];
+};
+
+static bool names_unit(const struct costs *costs, uint32_t unit)
+{
+	for (uint32_t i = 0; i < costs->n; i++) {
+		if (costs->charge[i].unit == unit)
+			return true;
+	}
+	return false;
+}
+
+/* FNV-1a of "requests"; a test compares it with hash_unit(). */
+#define UNIT_REQUESTS UINT32_C(0x66ad5ad3)
+
+static bool read_costs(const struct ration_cost *given, size_t n, struct costs *costs)
+{
+	costs->n = 0;
+	if (n > RATION_LINKS_MAX)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		const uint32_t unit = hash_unit(given[i].unit);
+
+		if (given[i].amount > RATION_COST_MAX || names_unit(costs, unit))
+			return false;
+		costs->charge[costs->n++] = (struct charge){unit, given[i].amount};
+	}
+	return true;
+}
+
+static uint64_t boot_ns_at(const struct ration *ration, uint64_t ticks)
+{
+	const uint64_t ns = ticks / TICKS_PER_NS + (ticks % TICKS_PER_NS != 0);
+
+	return ns + ration->seg.epoch_ns - (uint64_t)ration->shift_ns;
+}
+
+static uint64_t clock_ticks(void *user)
+{
+	return client_now(user);
+}
+
+/* The chain to use now: what the handle holds, or, if that is out of date, one built on the
+ * caller's stack. */
+static int current_chain(struct ration_handle *handle, bool stale, struct chain *chain)
+{
+	struct ration *ration = handle->ration;
+	int result;
+
+	if (!stale && handle_load(handle, chain) &&
+	    chain->policy_generation == atomic_load(&ration->policy_generation) &&
+	    chain->serial == atomic_load(&ration->serial))
+		return 0;
+	result = resolve_chain(handle, chain, NULL);
+	if (result == 0)
+		handle_publish(handle, chain);
+	return result;
+}
+
+static void copy_name(char to[RATION_NAME_MAX + 1], const char *from)
+{
+	strncpy(to, from, RATION_NAME_MAX);
+	to[RATION_NAME_MAX] = '\0';
+}
+
+/* False if the policy has just been replaced, so that the chain's limit cannot be named. */
+static bool describe(struct ration *ration, const struct chain *chain,
+		     const struct verdict *verdict, uint64_t now, struct ration_denial *denial)
+{
+	const struct blob *blob = policy_enter(ration);
+	const bool current = blob->header->generation == chain->policy_generation;
+
+	if (current && denial) {
+		const struct blob_limit *l = &blob->limits[chain->links[verdict->link].limit];
+		const bool ever = verdict->needed <= verdict->size;
+
+		copy_name(denial->vendor, blob_text(blob, l->vendor));
+		copy_name(denial->limit, blob_text(blob, l->name));
+		copy_name(denial->unit, blob_text(blob, l->unit));
+		denial->scope = l->scope;
+		denial->reserved = 0;
+		denial->left = verdict->left;
+		denial->size = verdict->size;
+		denial->needed = verdict->needed;
+		denial->retry_in_ns = 0;
+		if (ever && verdict->retry_at > now)
+			denial->retry_in_ns = (verdict->retry_at - now) / TICKS_PER_NS + 1;
+		denial->retry_at_ns = boot_ns_at(ration, now) + denial->retry_in_ns;
+	}
+	policy_leave(ration);
+	return current;
+}
+
+static void grant(struct ration *ration, const struct chain *chain, uint64_t now, uint32_t flags,
+		  struct ration_ticket *ticket)
+{
+	ticket->owner = atomic_load_explicit(&ration->identity, memory_order_relaxed);
+	ticket->permit = now;
+	ticket->expires = now + chain->delay;
+	ticket->flags = flags;
+}
+
+static int deny(struct ration *ration, const struct chain *chain, int code,
+		const struct verdict *verdict, uint64_t now, struct ration_ticket *ticket,
+		struct ration_denial *denial)
+{
+	const struct link *link = &chain->links[verdict->link];
+
+	if (!describe(ration, chain, verdict, now, denial))
+		return RATION_CONTENDED;
+	stat_denied(&ration->seg, atomic_load_explicit(&ration->slot, memory_order_relaxed),
+		    link->bucket, link->generation);
+	if (chain->mode != MODE_SHADOW)
+		return code;
+	grant(ration, chain, now, RATION_TICKET_SHADOW, ticket);
+	return 0;
+}
+
+/* An impossible value denies. With no supervisor to look after it, it is put right here. */
+static int corrupt(struct ration *ration, uint32_t bucket, uint64_t now)
+{
+	shm_add(&ration->seg.control->corrupt, 1);
+	if (ration->socket < 0) {
+		bucket_repair(&ration->seg.hot[bucket], now);
+		shm_add(&ration->seg.control->repaired, 1);
+	}
+	return RATION_ECORRUPT;
+}
+
+/* What is left to do when a chain did not admit. */
+static int refuse(struct ration *ration, const struct chain *chain, enum chain_result result,
+		  const struct verdict *verdict, uint64_t now, struct ration_ticket *ticket,
+		  struct ration_denial *denial)
+{
+	switch (result) {
+	case CHAIN_WAIT:
+		return deny(ration, chain, RATION_DENIED, verdict, now, ticket, denial);
+	case CHAIN_NEVER:
+		return deny(ration, chain, RATION_OVERSIZE, verdict, now, ticket, denial);
+	case CHAIN_NO_UNIT:
+		return RATION_EUNIT;
+	case CHAIN_CORRUPT:
+		return corrupt(ration, chain->links[verdict->link].bucket, now);
+	default:
+		return RATION_CONTENDED;
+	}
+}
+
+/* One try. *ret_stale: a record of the chain began another life; nothing was taken. */
+static int acquire_on(struct ration *ration, const struct chain *chain, const struct costs *costs,
+		      uint64_t now, struct ration_ticket *ticket, struct ration_denial *denial,
+		      bool *ret_stale)
+{
+	const uint32_t slot = atomic_load_explicit(&ration->slot, memory_order_relaxed);
+	struct verdict verdict;
+	const enum chain_result result =
+		chain_acquire(&ration->seg, chain->links, chain->n_links, costs->charge, costs->n,
+			      now, ticket, &verdict);
+
+	*ret_stale = result == CHAIN_STALE;
+	if (result != CHAIN_ADMIT) {
+		chain_give_back(&ration->seg, ticket, clock_ticks, ration);
+		ticket->n_links = 0;
+		return refuse(ration, chain, result, &verdict, now, ticket, denial);
+	}
+	grant(ration, chain, now, 0, ticket);
+	for (uint32_t i = 0; i < chain->n_links; i++)
+		stat_admitted(&ration->seg, slot, chain->links[i].bucket,
+			      chain->links[i].generation);
+	return 0;
+}
+
+int ration_acquire(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs,
+		   struct ration_ticket *ret_ticket, struct ration_denial *ret_denial)
+{
+	struct ration *ration = handle->ration;
+	struct chain chain;
+	struct costs read;
+	bool stale = false;
+	uint64_t now;
+	int result;
+
+	ret_ticket->owner = 0;
+	if (!read_costs(costs, n_costs, &read))
+		return -EINVAL;
+	if (!names_unit(&read, UNIT_REQUESTS))
+		read.charge[read.n++] = (struct charge){UNIT_REQUESTS, 1};
+	result = attachment_ready(ration);
+	if (result != 0)
+		return result;
+	now = client_now(ration);
+	if (shm_load(&ration->seg.control->policy_generation) >
+	    atomic_load(&ration->policy_generation))
+		policy_update(ration, now);
+	for (int i = 0; i < 2; i++) {
+		result = current_chain(handle, stale, &chain);
+		if (result == 0)
+			result = acquire_on(ration, &chain, &read, now, ret_ticket, ret_denial,
+					    &stale);
+		if (!stale)
+			return result;
+	}
+	return RATION_CONTENDED;
+}
+
+/* --- ending a ticket --- */
+
+/* Tickets are the caller's memory, and may have been another process's before a fork. */
+static bool ticket_ok(struct ration *ration, const struct ration_ticket *ticket)
+{
+	if (atomic_load_explicit(&ration->process->registration, memory_order_acquire) !=
+		    REGISTERED ||
+	    ticket->owner == 0 || ticket->owner != atomic_load(&ration->identity) ||
+	    ticket->n_links > RATION_LINKS_MAX)
+		return false;
+	for (uint32_t i = 0; i < ticket->n_links; i++) {
+		if (ticket->links[i].bucket >= ration->seg.n_buckets)
+			return false;
+	}
+	return true;
+}
+
+int ration_settle(struct ration *ration, struct ration_ticket *ticket,
+		  const struct ration_cost *actual, size_t n_actual)
+{
+	struct costs read;
+
+	if (!ticket_ok(ration, ticket) || !read_costs(actual, n_actual, &read))
+		return -EINVAL;
+	for (uint32_t i = 0; i < ticket->n_links; i++) {
+		for (uint32_t k = 0; k < read.n; k++) {
+			if (read.charge[k].unit == ticket->links[i].unit)
+				chain_settle_link(&ration->seg, &ticket->links[i],
+						  read.charge[k].amount, clock_ticks, ration);
+		}
+	}
+	ticket->owner = 0;
+	return 0;
+}
+
+int ration_cancel(struct ration *ration, struct ration_ticket *ticket)
+{
+	if (!ticket_ok(ration, ticket))
+		return -EINVAL;
+	chain_give_back(&ration->seg, ticket, clock_ticks, ration);
+	ticket->owner = 0;
+	return 0;
+}
+
+bool ration_ticket_fresh(const struct ration *ration, const struct ration_ticket *ticket)
+{
+	return ticket->owner != 0 && client_now(ration) <= ticket->expires;
+}

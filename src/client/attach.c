@@ -1,0 +1,544 @@
+/*
+ * client/attach.c - becoming a worker, and ceasing to be one
+ * SPDX-License-Identifier: MIT
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/attachment.h"
+#include "client/memory.h"
+#include "client/wire.h"
+#include "shm/index.h"
+#include "shm/stat.h"
+#include "shm/worker.h"
+
+#define ANSWER_MS 5000
+#define RETRY_NS  20000000 /* between two looks for a supervisor that is not there yet */
+
+/* Wall clocks that differ by less are one clock read twice; a time namespace is shifted by more. */
+#define SAME_CLOCK_NS 100000000
+
+/* --- finding the socket --- */
+
+static bool exists(const char *path)
+{
+	return access(path, F_OK) == 0;
+}
+
+const char *client_socket_path(char *buf, size_t size)
+{
+	const char *named = secure_getenv("RATION_SOCKET");
+	const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
+
+	if (named && *named)
+		return named;
+	if (runtime && *runtime) {
+		const size_t n = strlen(runtime);
+		static const char tail[] = "/ration/ration.sock";
+
+		if (n + sizeof(tail) <= size) {
+			memcpy(buf, runtime, n);
+			memcpy(buf + n, tail, sizeof(tail));
+			if (exists(buf))
+				return buf;
+		}
+	}
+	return "/run/ration/ration.sock";
+}
+
+static int set_address(struct ration *ration, const char *path, struct ration_error *error)
+{
+	char buf[sizeof(ration->address.sun_path)];
+
+	if (!path)
+		path = client_socket_path(buf, sizeof(buf));
+	if (strlen(path) >= sizeof(ration->address.sun_path))
+		return explain(error, -ENAMETOOLONG, "%s: longer than a socket's path may be",
+			       path);
+	ration->address.sun_family = AF_UNIX;
+	strcpy(ration->address.sun_path, path);
+	return 0;
+}
+
+/* --- the conversation --- */
+
+/* What a supervisor answered: one of two messages, and the descriptors that came with it. */
+struct answer {
+	union {
+		struct wire_head head;
+		struct wire_welcome welcome;
+		struct wire_refuse refuse;
+	} message;
+	int state_fd;
+	int policy_fd;
+};
+
+static int connect_once(const struct sockaddr_un *address)
+{
+	const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
+		const int error = errno;
+
+		close(fd);
+		return -error;
+	}
+	return fd;
+}
+
+static int open_pidfd(void)
+{
+	const long fd = syscall(SYS_pidfd_open, getpid(), 0);
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+static int send_hello(int socket, const struct wire_hello *hello, int pidfd)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {0};
+	struct iovec iov = {(void *)(uintptr_t)hello, sizeof(*hello)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (pidfd >= 0) {
+		struct cmsghdr *c;
+
+		msg.msg_control = control.buf;
+		msg.msg_controllen = sizeof(control.buf);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &pidfd, sizeof(int));
+	}
+	return sendmsg(socket, &msg, MSG_NOSIGNAL) == (ssize_t)sizeof(*hello) ? 0 : -errno;
+}
+
+static int say_hello(int socket, bool observer)
+{
+	const struct wire_hello hello = {
+		.head = {.magic = WIRE_MAGIC, .abi = WIRE_ABI, .type = WIRE_HELLO},
+		.state_fingerprint = seg_fingerprint(),
+		.policy_fingerprint = blob_fingerprint(),
+		.role = observer ? ROLE_OBSERVER : ROLE_WORKER,
+	};
+	int pidfd = -1, result;
+
+	if (!observer) {
+		pidfd = open_pidfd();
+		if (pidfd < 0)
+			return pidfd;
+	}
+	result = send_hello(socket, &hello, pidfd);
+	if (pidfd >= 0)
+		close(pidfd);
+	return result;
+}
+
+static int wait_readable(int socket)
+{
+	struct pollfd p = {.fd = socket, .events = POLLIN};
+	int n;
+
+	do
+		n = poll(&p, 1, ANSWER_MS);
+	while (n < 0 && errno == EINTR);
+	if (n == 0)
+		return -ETIMEDOUT;
+	return n < 0 ? -errno : 0;
+}
+
+static void take_descriptors(struct msghdr *msg, struct answer *answer)
+{
+	int fds[2] = {-1, -1};
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		const size_t bytes = c->cmsg_len - CMSG_LEN(0);
+
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+		    bytes <= sizeof(fds))
+			memcpy(fds, CMSG_DATA(c), bytes);
+	}
+	answer->state_fd = fds[0];
+	answer->policy_fd = fds[1];
+}
+
+static void answer_close(struct answer *answer)
+{
+	if (answer->state_fd >= 0)
+		close(answer->state_fd);
+	if (answer->policy_fd >= 0)
+		close(answer->policy_fd);
+}
+
+static int receive_answer(int socket, struct answer *answer, ssize_t *ret_size)
+{
+	union {
+		char buf[CMSG_SPACE(2 * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = {&answer->message, sizeof(answer->message)};
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.buf,
+		.msg_controllen = sizeof(control.buf),
+	};
+	const int waited = wait_readable(socket);
+
+	if (waited < 0)
+		return waited;
+	*ret_size = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC);
+	if (*ret_size < 0)
+		return -errno;
+	take_descriptors(&msg, answer);
+	return 0;
+}
+
+/* An answer that is a welcome with both descriptors, or a reason why not. */
+static int judge_answer(struct answer *answer, ssize_t size, struct ration_error *error)
+{
+	const struct wire_head *head = &answer->message.head;
+	struct wire_refuse *refuse = &answer->message.refuse;
+
+	if (size == 0)
+		return explain(error, RATION_ESUPERVISOR, "the supervisor hung up");
+	if (size < (ssize_t)sizeof(*head) || head->magic != WIRE_MAGIC)
+		return explain(error, -EPROTO, "what listens on the socket is no rationd");
+	if (head->type == WIRE_REFUSE && size == (ssize_t)sizeof(*refuse)) {
+		refuse->text[sizeof(refuse->text) - 1] = '\0';
+		return explain(error, refuse->code < 0 ? refuse->code : -EPROTO, "%s",
+			       refuse->text);
+	}
+	if (head->abi != WIRE_ABI)
+		return explain(error, RATION_ELAYOUT,
+			       "the supervisor speaks version %" PRIu32 ", this library %u",
+			       head->abi, WIRE_ABI);
+	if (head->type != WIRE_WELCOME || size != (ssize_t)sizeof(answer->message.welcome) ||
+	    answer->state_fd < 0 || answer->policy_fd < 0)
+		return explain(error, -EPROTO, "the supervisor's answer makes no sense");
+	return 0;
+}
+
+/* Connect and be welcomed: a socket, and the answer, whose descriptors the caller closes. */
+static int converse(const struct ration *ration, struct answer *answer, struct ration_error *error)
+{
+	const char *path = ration->address.sun_path;
+	const int socket = connect_once(&ration->address);
+	ssize_t size = 0;
+	int result;
+
+	answer->state_fd = answer->policy_fd = -1;
+	if (socket == -ENOENT || socket == -ECONNREFUSED || socket == -ENOTDIR)
+		return explain(error, RATION_ESUPERVISOR, "%s: no supervisor listens here", path);
+	if (socket < 0)
+		return explain(error, socket, "%s: %s", path, ration_strerror(socket));
+	result = say_hello(socket, ration->observer);
+	/* A supervisor that refuses may answer and close before it reads: its reason comes first.
+	 */
+	if (result == 0 || result == -EPIPE || result == -ECONNRESET)
+		result = receive_answer(socket, answer, &size);
+	if (result < 0)
+		explain(error, result, "%s: no answer: %s", path, ration_strerror(result));
+	else
+		result = judge_answer(answer, size, error);
+	if (result == 0)
+		return socket;
+	answer_close(answer);
+	close(socket);
+	return result;
+}
+
+/* --- from an answer to an attachment --- */
+
+static int64_t clock_shift(const struct wire_welcome *welcome)
+{
+	const int64_t shift = clock_wall_offset_ns() - welcome->wall_offset_ns;
+
+	return llabs(shift) < SAME_CLOCK_NS ? 0 : shift;
+}
+
+static uint64_t inode_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? (uint64_t)st.st_ino : 0;
+}
+
+/* Map state unless it is mapped already: a forked child gets the same memory again. */
+static int adopt_state(struct ration *ration, const struct answer *answer)
+{
+	const uint64_t inode = inode_of(answer->state_fd);
+	struct seg seg;
+	int result;
+
+	if (ration->seg.base && inode == ration->state_inode)
+		return 0;
+	result = memory_map_state(answer->state_fd, answer->message.welcome.state_size,
+				  !ration->observer, &seg);
+	if (result < 0)
+		return result;
+	/* The old mapping stays: another thread of this process may be looking at it. */
+	ration->seg = seg;
+	ration->state_inode = inode;
+	atomic_fetch_add(&ration->serial, 1);
+	return 0;
+}
+
+static int adopt_policy(struct ration *ration, const struct answer *answer)
+{
+	const struct wire_welcome *welcome = &answer->message.welcome;
+	struct blob blob;
+	int result = memory_map_policy(answer->policy_fd, welcome->policy_size, &blob);
+
+	if (result == 0 && !policy_install(ration, &blob)) {
+		memory_unmap_policy(&blob);
+		result = -ENOMEM;
+	}
+	return result;
+}
+
+static int adopt_answer(struct ration *ration, const struct answer *answer)
+{
+	const struct wire_welcome *welcome = &answer->message.welcome;
+	int result = adopt_state(ration, answer);
+
+	if (result == 0)
+		result = adopt_policy(ration, answer);
+	if (result < 0)
+		return result;
+	if (!ration->observer && welcome->slot >= ration->seg.n_workers)
+		return -EPROTO;
+	ration->shift_ns = clock_shift(welcome);
+	atomic_store(&ration->slot, welcome->slot);
+	atomic_store(&ration->identity, welcome->worker);
+	if (!ration->observer)
+		shm_store(&ration->seg.workers[welcome->slot].policy_generation,
+			  atomic_load(&ration->policy_generation));
+	return 0;
+}
+
+/* Leaves a socket in ration->socket on success. */
+static int attach_supervised(struct ration *ration, struct ration_error *error)
+{
+	struct answer answer;
+	const int socket = converse(ration, &answer, error);
+	int result;
+
+	if (socket < 0)
+		return socket;
+	result = adopt_answer(ration, &answer);
+	answer_close(&answer);
+	if (result < 0) {
+		close(socket);
+		return explain(error, result, "%s: %s", ration->address.sun_path,
+			       ration_strerror(result));
+	}
+	ration->socket = socket;
+	return 0;
+}
+
+/* --- embedded segments: workers find a slot by themselves --- */
+
+static bool is_dead(uint64_t identity)
+{
+	return kill((pid_t)worker_pid(identity), 0) < 0 && errno == ESRCH;
+}
+
+/* Take a free slot, or that of a dead worker together with what it left undone. */
+static int claim_slot(struct ration *ration)
+{
+	for (uint32_t slot = 0; slot < ration->seg.n_workers; slot++) {
+		struct seg_worker *worker = &ration->seg.workers[slot];
+		uint64_t old = shm_load(&worker->identity);
+		const uint64_t mine =
+			worker_identity(slot, (uint32_t)(old >> 32) + 1, (uint32_t)getpid());
+
+		if (old != 0 && !is_dead(old))
+			continue;
+		if (!shm_cas(&worker->identity, &old, mine))
+			continue;
+		stat_spill(&ration->seg, slot);
+		index_recover(&ration->seg, slot);
+		atomic_store(&ration->slot, slot);
+		atomic_store(&ration->identity, mine);
+		return 0;
+	}
+	return RATION_EWORKERS;
+}
+
+/* --- registering, also after a fork --- */
+
+static int register_now(struct ration *ration, struct ration_error *error)
+{
+	atomic_flag_clear(&ration->inserting);
+	atomic_flag_clear(&ration->updating);
+	atomic_store(&ration->policy_readers, 0);
+	atomic_store(&ration->policy_retry_at, 0);
+	if (ration->address.sun_family != AF_UNIX)
+		return claim_slot(ration);
+	if (ration->socket >= 0)
+		close(ration->socket); /* the parent's: it must not be read, nor shut down */
+	ration->socket = -1;
+	return attach_supervised(ration, error);
+}
+
+int attachment_register(struct ration *ration)
+{
+	const int error = errno;
+	uint32_t state = UNREGISTERED;
+	int result;
+
+	if (!atomic_compare_exchange_strong(&ration->process->registration, &state, REGISTERING))
+		return state == REGISTERED ? 0 : RATION_CONTENDED;
+	result = register_now(ration, NULL);
+	atomic_store(&ration->process->registration, result == 0 ? REGISTERED : UNREGISTERED);
+	errno = error;
+	return result;
+}
+
+/* --- the public ends --- */
+
+static struct ration *ration_new(void)
+{
+	struct ration *ration = calloc(1, sizeof(*ration));
+	void *page;
+
+	if (!ration)
+		return NULL;
+	ration->socket = -1;
+	page = mmap(NULL, SEG_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page != MAP_FAILED && madvise(page, SEG_PAGE, MADV_WIPEONFORK) == 0) {
+		ration->process = page;
+		return ration;
+	}
+	if (page != MAP_FAILED)
+		munmap(page, SEG_PAGE);
+	free(ration);
+	return NULL;
+}
+
+static void ration_delete(struct ration *ration)
+{
+	if (ration->socket >= 0)
+		close(ration->socket);
+	policy_close(ration);
+	memory_unmap_state(&ration->seg);
+	munmap(ration->process, SEG_PAGE);
+	free(ration);
+}
+
+static int finish(struct ration *ration, int result, struct ration **ret_ration)
+{
+	if (result < 0) {
+		ration_delete(ration);
+		return result;
+	}
+	atomic_store(&ration->process->registration, REGISTERED);
+	*ret_ration = ration;
+	return 0;
+}
+
+static int attach(const char *path, uint64_t wait_ns, bool observer, struct ration **ret_ration,
+		  struct ration_error *error)
+{
+	const uint64_t end = clock_boot_ns() + wait_ns;
+	struct ration *ration = ration_new();
+	int result;
+
+	if (!ration)
+		return explain(error, -ENOMEM, "out of memory");
+	ration->observer = observer;
+	for (;;) {
+		result = set_address(ration, path, error);
+		if (result == 0)
+			result = register_now(ration, error);
+		if (result != RATION_ESUPERVISOR || clock_boot_ns() >= end)
+			break;
+		nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
+	}
+	return finish(ration, result, ret_ration);
+}
+
+int ration_attach(const char *path, uint64_t wait_ns, struct ration **ret_ration,
+		  struct ration_error *ret_error)
+{
+	return attach(path, wait_ns, false, ret_ration, ret_error);
+}
+
+int client_observe(const char *path, uint64_t wait_ns, struct ration **ret_ration,
+		   struct ration_error *ret_error)
+{
+	return attach(path, wait_ns, true, ret_ration, ret_error);
+}
+
+int client_adopt(const struct seg *seg, int policy_fd, uint64_t policy_size,
+		 struct ration **ret_ration, struct ration_error *error)
+{
+	struct ration *ration = ration_new();
+	struct blob blob;
+	int result;
+
+	if (!ration)
+		return explain(error, -ENOMEM, "out of memory");
+	result = memory_map_policy(policy_fd, policy_size, &blob);
+	if (result == 0 && !policy_install(ration, &blob))
+		result = -ENOMEM;
+	if (result == 0) {
+		ration->seg = *seg;
+		result = register_now(ration, error);
+	}
+	if (result < 0)
+		memset(&ration->seg, 0, sizeof(ration->seg)); /* still the caller's */
+	return finish(ration, result, ret_ration);
+}
+
+void ration_detach(struct ration **ration)
+{
+	struct ration *r = *ration;
+
+	if (!r)
+		return;
+	*ration = NULL;
+	if (atomic_load(&r->process->registration) == REGISTERED && !r->observer) {
+		/* Embedded, nobody else frees the slot; else the supervisor does when it sees this.
+		 */
+		if (r->socket < 0)
+			worker_reap(&r->seg, atomic_load(&r->slot));
+		else
+			shutdown(r->socket, SHUT_RDWR);
+	}
+	ration_delete(r);
+}
+
+const struct seg *client_seg(const struct ration *ration)
+{
+	return &ration->seg;
+}
+
+const struct blob *client_blob(const struct ration *ration)
+{
+	return &atomic_load(&ration->policy)->blob;
+}
+
+uint64_t client_now(const struct ration *ration)
+{
+	const uint64_t ns = clock_boot_ns() + (uint64_t)ration->shift_ns;
+
+	return (ns - ration->seg.epoch_ns) * TICKS_PER_NS;
+}

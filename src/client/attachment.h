@@ -1,0 +1,119 @@
+/*
+ * client/attachment.h - what libration keeps in a process's own memory
+ * SPDX-License-Identifier: MIT
+ *
+ * Private to src/client. Any thread and any signal handler may be in any of this at any time, so
+ * whatever changes after attach is atomic, and what only one may do at a time is guarded by a flag
+ * that nobody waits for: whoever finds it taken goes on with what there is, or returns
+ * RATION_CONTENDED.
+ */
+#ifndef RATION_CLIENT_ATTACHMENT_H
+#define RATION_CLIENT_ATTACHMENT_H
+
+#include <stdatomic.h>
+#include <sys/un.h>
+
+#include "client/client.h"
+#include "shm/hash.h"
+
+/* A mapped policy. `blob.header` is NULL where the place is free. */
+struct policy_view {
+	struct blob blob;
+	bool retired; /* replaced, but somebody may still read it */
+};
+
+#define POLICY_VIEWS 8
+
+enum registration {
+	UNREGISTERED, /* what a child finds: the page is wiped by fork */
+	REGISTERING,
+	REGISTERED,
+};
+
+/* Alone on a page that fork wipes: this is how a child learns that it is one, without a system
+ * call. */
+struct process_page {
+	_Atomic uint32_t registration;
+};
+
+struct ration {
+	struct seg seg;
+	bool observer;        /* state is read-only, there is no slot */
+	int socket;           /* -1: embedded */
+	uint64_t state_inode; /* which memory this is, to recognise it when a child attaches anew */
+	int64_t shift_ns; /* supervisor's CLOCK_BOOTTIME minus ours: not 0 in a time namespace */
+	struct sockaddr_un address;
+	struct process_page *process;
+
+	_Atomic uint64_t identity; /* worker_identity() of this process */
+	_Atomic uint32_t slot;
+	_Atomic uint32_t serial; /* how often the memory behind this attachment was exchanged */
+	atomic_flag inserting;   /* a slot makes one bucket at a time */
+
+	/* policy_view.c */
+	struct policy_view views[POLICY_VIEWS];
+	_Atomic(struct policy_view *) policy;
+	_Atomic uint32_t policy_readers;
+	_Atomic uint64_t policy_generation; /* of *policy */
+	_Atomic uint64_t
+		policy_retry_at; /* ticks; a receive that brought nothing is not repeated before */
+	atomic_flag updating;
+};
+
+/* A resolved key. The words that make up a chain; see handle_load() for how they are read. */
+struct chain {
+	uint64_t policy_generation; /* 0: never resolved */
+	uint64_t delay;             /* ticks that a ticket is good for */
+	uint32_t serial;
+	uint32_t mode; /* enum blob_mode */
+	uint32_t n_links;
+	uint32_t reserved;
+	struct link links[RATION_LINKS_MAX];
+};
+
+#define CHAIN_HEAD_WORDS (offsetof(struct chain, links) / 8)
+#define LINK_WORDS       (sizeof(struct link) / 8)
+#define CHAIN_WORDS      (sizeof(struct chain) / 8)
+_Static_assert(sizeof(struct chain) % 8 == 0 && sizeof(struct link) % 8 == 0, "whole words");
+
+struct ration_handle {
+	struct ration *ration;
+	_Atomic uint32_t sequence; /* odd while a chain is being published */
+	_Atomic uint64_t chain[CHAIN_WORDS];
+	const char *field[KEY_FIELDS]; /* into text */
+	char text[];
+};
+
+/* attach.c: make this process a worker, if fork made it a new one. 0, RATION_CONTENDED, or an
+ * error. */
+int attachment_register(struct ration *ration);
+
+static inline int attachment_ready(struct ration *ration)
+{
+	const uint32_t state =
+		atomic_load_explicit(&ration->process->registration, memory_order_acquire);
+
+	return state == REGISTERED ? 0 : attachment_register(ration);
+}
+
+/* policy_view.c: read the current policy; it stays mapped until policy_leave(). */
+const struct blob *policy_enter(struct ration *ration);
+void policy_leave(struct ration *ration);
+/* Take over a mapped policy. False: no place is free just now, the caller keeps it. */
+bool policy_install(struct ration *ration, const struct blob *blob);
+/* Receive what the supervisor has sent. Async-signal-safe. */
+void policy_update(struct ration *ration, uint64_t now);
+void policy_close(struct ration *ration);
+
+/* resolve.c: build the chain of a handle's key in *ret_chain. No malloc. ret_error may be NULL. */
+int resolve_chain(struct ration_handle *handle, struct chain *ret_chain,
+		  struct ration_error *ret_error);
+/* Copy out what the handle holds; false if it is being published just now. */
+bool handle_load(const struct ration_handle *handle, struct chain *ret_chain);
+void handle_publish(struct ration_handle *handle, const struct chain *chain);
+
+/* Write an explanation if the caller wants one; returns code. */
+int explain(struct ration_error *error, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+#endif

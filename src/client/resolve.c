@@ -1,0 +1,419 @@
+/*
+ * client/resolve.c - from a key to the chain of its buckets
+ * SPDX-License-Identifier: MIT
+ *
+ * A handle publishes its chain word by word under a sequence number: whoever reads checks
+ * afterwards that the number is even and has not moved. A reader that finds it otherwise builds the
+ * chain on its own stack and uses that.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/attachment.h"
+#include "shm/index.h"
+#include "shm/stat.h"
+
+/* --- the words of a handle --- */
+
+bool handle_load(const struct ration_handle *handle, struct chain *ret_chain)
+{
+	const uint32_t before = atomic_load_explicit(&handle->sequence, memory_order_acquire);
+	uint64_t words[CHAIN_WORDS];
+	size_t n = CHAIN_HEAD_WORDS;
+
+	if (before & 1)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		words[i] = atomic_load_explicit(&handle->chain[i], memory_order_relaxed);
+	memcpy(ret_chain, words, n * 8);
+	if (ret_chain->n_links > RATION_LINKS_MAX)
+		return false;
+	n += ret_chain->n_links * LINK_WORDS;
+	for (size_t i = CHAIN_HEAD_WORDS; i < n; i++)
+		words[i] = atomic_load_explicit(&handle->chain[i], memory_order_relaxed);
+	memcpy(ret_chain->links, words + CHAIN_HEAD_WORDS, (n - CHAIN_HEAD_WORDS) * 8);
+	/* Pairs with the release fence in handle_publish(): no word newer than `before` goes
+	 * unnoticed. */
+	atomic_thread_fence(memory_order_acquire);
+	return atomic_load_explicit(&handle->sequence, memory_order_relaxed) == before;
+}
+
+void handle_publish(struct ration_handle *handle, const struct chain *chain)
+{
+	const size_t n = CHAIN_HEAD_WORDS + chain->n_links * LINK_WORDS;
+	uint32_t even = atomic_load_explicit(&handle->sequence, memory_order_relaxed) & ~1u;
+	uint64_t words[CHAIN_WORDS];
+
+	memcpy(words, chain, n * 8);
+	if (!atomic_compare_exchange_strong_explicit(&handle->sequence, &even, even + 1,
+						     memory_order_acquire, memory_order_relaxed))
+		return; /* somebody else is publishing */
+	atomic_thread_fence(memory_order_release);
+	for (size_t i = 0; i < n; i++)
+		atomic_store_explicit(&handle->chain[i], words[i], memory_order_relaxed);
+	atomic_store_explicit(&handle->sequence, even + 2, memory_order_release);
+}
+
+/* --- identities --- */
+
+struct bytes {
+	size_t used;
+	unsigned char data[2048]; /* 2 names of 63, 5 fields of 255, and their lengths */
+};
+
+/* Length first: no two lists of strings have the same bytes. */
+static void add_string(struct bytes *bytes, const char *text)
+{
+	const size_t n = strlen(text);
+
+	if (n > RATION_KEY_MAX || bytes->used + n + 1 > sizeof(bytes->data))
+		return;
+	bytes->data[bytes->used++] = (unsigned char)n;
+	memcpy(bytes->data + bytes->used, text, n);
+	bytes->used += n;
+}
+
+struct hash128 client_identity(const struct blob *blob, uint32_t limit,
+			       const char *const field[KEY_FIELDS])
+{
+	const struct blob_limit *l = &blob->limits[limit];
+	struct bytes bytes = {.used = 2, .data = {(unsigned char)l->kind, (unsigned char)l->scope}};
+	struct hash128 identity;
+
+	add_string(&bytes, blob_text(blob, l->vendor));
+	add_string(&bytes, blob_text(blob, l->name));
+	for (int i = 0; i < KEY_FIELDS; i++)
+		add_string(&bytes, l->scope & 1u << i ? field[i] : "");
+	identity = hash_keyed(blob->header->hash_key, bytes.data, bytes.used);
+	if (identity.word[0] == 0 && identity.word[1] == 0)
+		identity.word[0] = 1;
+	return identity;
+}
+
+/* --- building a chain --- */
+
+struct resolving {
+	struct ration *ration;
+	const struct blob *blob;
+	const char *const *field;
+	uint32_t tenant; /* index, or BLOB_NO_INDEX */
+	struct ration_error *error;
+};
+
+static void limit_name(const struct blob *blob, const struct blob_limit *limit, char *buf,
+		       size_t size)
+{
+	const char *vendor = blob_text(blob, limit->vendor);
+	const char *parts[3] = {vendor, *vendor ? "/" : "", blob_text(blob, limit->name)};
+	size_t used = 0;
+
+	for (int i = 0; i < 3; i++) {
+		for (const char *p = parts[i]; *p && used + 1 < size; p++)
+			buf[used++] = *p;
+	}
+	buf[used] = '\0';
+}
+
+/* A new token bucket starts full. */
+static enum index_result make_bucket(const struct resolving *res, uint32_t limit,
+				     struct hash128 identity, struct bucket_ref *ret_ref)
+{
+	const struct blob_limit *l = &res->blob->limits[limit];
+	const struct blob_numbers *numbers = blob_numbers_for(res->blob, limit, res->tenant);
+	const uint32_t generation = (uint32_t)res->blob->header->generation;
+	char name[2 * RATION_NAME_MAX + 2];
+	struct bucket_spec spec = {
+		.identity = identity,
+		.kind = KIND_BUCKET,
+		.numbers = bucket_restamp(numbers->effective, generation),
+		.state = client_now(res->ration),
+		.scope = l->scope,
+		.names = {[NAME_LIMIT] = name},
+	};
+
+	limit_name(res->blob, l, name, sizeof(name));
+	for (int i = 0; i < KEY_FIELDS; i++) {
+		if (l->scope & 1u << i)
+			spec.names[NAME_TENANT + i] = res->field[i];
+	}
+	return index_insert(&res->ration->seg, atomic_load(&res->ration->slot), &spec, ret_ref);
+}
+
+static enum index_result find_bucket(const struct resolving *res, uint32_t limit,
+				     struct bucket_ref *ret_ref)
+{
+	struct ration *ration = res->ration;
+	const struct hash128 identity = client_identity(res->blob, limit, res->field);
+	enum index_result result = index_find(&ration->seg, identity, ret_ref);
+
+	if (result != INDEX_ABSENT || ration->observer)
+		return result;
+	/* One insert at a time for each slot; a signal handler or thread that meets another tries
+	 * again. */
+	if (atomic_flag_test_and_set(&ration->inserting))
+		return INDEX_AGAIN;
+	result = make_bucket(res, limit, identity, ret_ref);
+	atomic_flag_clear(&ration->inserting);
+	return result;
+}
+
+static const int index_codes[] = {
+	[INDEX_FOUND] = 0,
+	[INDEX_ABSENT] = RATION_EFULL,
+	[INDEX_FULL] = RATION_EFULL,
+	[INDEX_CORRUPT] = RATION_ECORRUPT,
+	[INDEX_AGAIN] = RATION_CONTENDED,
+};
+
+static int resolve_link(const struct resolving *res, uint32_t limit, struct link *link)
+{
+	const struct blob_limit *l = &res->blob->limits[limit];
+	struct bucket_ref ref = {0, 0};
+	const int code = index_codes[find_bucket(res, limit, &ref)];
+
+	if (code != 0)
+		return explain(res->error, code, "%s: %s", blob_text(res->blob, l->name),
+			       ration_strerror(code));
+	*link = (struct link){
+		.bucket = ref.bucket,
+		.generation = ref.generation,
+		.unit = l->unit_hash,
+		.limit = limit,
+		.default_cost = l->default_cost,
+		.kind = l->kind,
+		.has_default_cost = l->flags & LIMIT_HAS_DEFAULT_COST,
+	};
+	return 0;
+}
+
+/* "known are a, b, c" */
+static int unknown_vendor(const struct resolving *res)
+{
+	char known[400];
+	size_t used = 0;
+
+	if (!res->error)
+		return RATION_EVENDOR;
+	known[0] = '\0';
+	for (uint32_t i = 0; i < res->blob->n_vendors && used < sizeof(known) - 70; i++)
+		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "",
+					 blob_text(res->blob, res->blob->vendors[i].name));
+	return explain(res->error, RATION_EVENDOR, "no vendor '%.63s' in the policy; known are: %s",
+		       res->field[KEY_VENDOR], known);
+}
+
+static int unknown_class(const struct resolving *res)
+{
+	char known[CLASSES_MAX * (RATION_NAME_MAX + 3)];
+	size_t used = 0;
+
+	if (!res->error)
+		return RATION_ECLASS;
+	known[0] = '\0';
+	for (uint32_t i = 0; i < res->blob->n_classes && used < sizeof(known) - 70; i++)
+		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "",
+					 blob_text(res->blob, res->blob->classes[i].name));
+	return explain(res->error, RATION_ECLASS, "no class '%.63s' in the policy; known are: %s",
+		       res->field[KEY_CLASS], known);
+}
+
+static int resolve_in(const struct resolving *res, struct chain *chain)
+{
+	const struct blob *blob = res->blob;
+	const uint32_t vendor = blob_find_vendor(blob, res->field[KEY_VENDOR]);
+
+	if (vendor == BLOB_NO_INDEX)
+		return unknown_vendor(res);
+	if (blob_find_class(blob, res->field[KEY_CLASS]) == BLOB_NO_INDEX)
+		return unknown_class(res);
+	chain->policy_generation = blob->header->generation;
+	chain->mode = blob->header->mode;
+	chain->delay = blob->vendors[vendor].delay_ns * TICKS_PER_NS;
+	chain->n_links = blob->vendors[vendor].chain_count;
+	for (uint32_t i = 0; i < chain->n_links; i++) {
+		const uint32_t limit = blob->chain[blob->vendors[vendor].chain_first + i];
+		const int result = resolve_link(res, limit, &chain->links[i]);
+
+		if (result != 0)
+			return result;
+	}
+	return 0;
+}
+
+int resolve_chain(struct ration_handle *handle, struct chain *ret_chain, struct ration_error *error)
+{
+	struct ration *ration = handle->ration;
+	struct resolving res = {
+		.ration = ration,
+		.blob = policy_enter(ration),
+		.field = handle->field,
+		.error = error,
+	};
+	int result;
+
+	res.tenant = blob_find_tenant(res.blob, handle->field[KEY_TENANT]);
+	ret_chain->serial = atomic_load(&ration->serial);
+	ret_chain->reserved = 0;
+	result = resolve_in(&res, ret_chain);
+	policy_leave(ration);
+	return result;
+}
+
+/* --- handles --- */
+
+/* One well-formed UTF-8 character's size, or 0 (RFC 3629; control characters are refused too). */
+static size_t utf8_size(const unsigned char *p, size_t left)
+{
+	static const struct {
+		unsigned char first_min, first_max, second_min, second_max, size;
+	} forms[] = {
+		{0x20, 0x7e, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2},
+		{0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+		{0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+		{0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
+		{0xf4, 0xf4, 0x80, 0x8f, 4},
+	};
+
+	for (size_t f = 0; f < sizeof(forms) / sizeof(forms[0]); f++) {
+		const size_t size = forms[f].size;
+
+		if (p[0] < forms[f].first_min || p[0] > forms[f].first_max || size > left)
+			continue;
+		if (size > 1 && (p[1] < forms[f].second_min || p[1] > forms[f].second_max))
+			continue;
+		for (size_t i = 2; i < size; i++) {
+			if ((p[i] & 0xc0) != 0x80)
+				return 0;
+		}
+		/* C1 controls hide in 2 bytes. */
+		return size == 2 && p[0] == 0xc2 && p[1] < 0xa0 ? 0 : size;
+	}
+	return 0;
+}
+
+static bool text_ok(const char *text, size_t size)
+{
+	const unsigned char *p = (const unsigned char *)text;
+
+	while (size > 0) {
+		const size_t n = utf8_size(p, size);
+
+		if (n == 0)
+			return false;
+		p += n;
+		size -= n;
+	}
+	return true;
+}
+
+static const char *const field_names[KEY_FIELDS] = {"tenant", "vendor", "class", "account",
+						    "resource"};
+
+static int check_field(int field, const char *text, struct ration_error *error)
+{
+	const bool required = field == KEY_VENDOR || field == KEY_CLASS;
+	const size_t max = required ? RATION_NAME_MAX : RATION_KEY_MAX;
+	const size_t size = strlen(text);
+
+	if (required && size == 0)
+		return explain(error, -EINVAL, "the key has no %s", field_names[field]);
+	if (size > max)
+		return explain(error, -EINVAL, "the %s has %zu bytes, at most %zu are allowed",
+			       field_names[field], size, max);
+	if (!text_ok(text, size))
+		return explain(error, -EINVAL, "the %s is not UTF-8, or holds control characters",
+			       field_names[field]);
+	return 0;
+}
+
+/* NULL and "-" mean none, which is "" from here on. */
+static const char *given(const char *text)
+{
+	return !text || strcmp(text, "-") == 0 ? "" : text;
+}
+
+static int make_handle(struct ration *ration, const char *const field[KEY_FIELDS],
+		       struct ration_handle **ret_handle)
+{
+	struct ration_handle *handle;
+	size_t size = 0;
+	char *text;
+
+	for (int i = 0; i < KEY_FIELDS; i++)
+		size += strlen(field[i]) + 1;
+	handle = calloc(1, sizeof(*handle) + size);
+	if (!handle)
+		return -ENOMEM;
+	handle->ration = ration;
+	text = handle->text;
+	for (int i = 0; i < KEY_FIELDS; i++) {
+		const size_t n = strlen(field[i]) + 1;
+
+		handle->field[i] = memcpy(text, field[i], n);
+		text += n;
+	}
+	*ret_handle = handle;
+	return 0;
+}
+
+/* Waiting is allowed here, so what would be RATION_CONTENDED is tried again. */
+static int resolve_patiently(struct ration_handle *handle, struct chain *chain,
+			     struct ration_error *error)
+{
+	int result = RATION_CONTENDED;
+
+	for (int i = 0; i < 10000 && result == RATION_CONTENDED; i++) {
+		result = attachment_ready(handle->ration);
+		if (result == 0)
+			result = resolve_chain(handle, chain, error);
+		if (result == RATION_CONTENDED)
+			sched_yield();
+	}
+	return result;
+}
+
+int ration_resolve(struct ration *ration, const struct ration_key *key,
+		   struct ration_handle **ret_handle, struct ration_error *ret_error)
+{
+	const char *const field[KEY_FIELDS] = {
+		given(key->tenant),  given(key->vendor),   given(key->traffic_class),
+		given(key->account), given(key->resource),
+	};
+	struct ration_handle *handle;
+	struct chain chain;
+	int result;
+
+	for (int i = 0; i < KEY_FIELDS; i++) {
+		result = check_field(i, field[i], ret_error);
+		if (result < 0)
+			return result;
+	}
+	result = make_handle(ration, field, &handle);
+	if (result < 0)
+		return explain(ret_error, result, "out of memory");
+	if (shm_load(&ration->seg.control->policy_generation) >
+	    atomic_load(&ration->policy_generation))
+		policy_update(ration, client_now(ration));
+	result = resolve_patiently(handle, &chain, ret_error);
+	if (result != 0) {
+		free(handle);
+		return result;
+	}
+	handle_publish(handle, &chain);
+	*ret_handle = handle;
+	return 0;
+}
+
+void ration_handle_free(struct ration_handle **handle)
+{
+	free(*handle);
+	*handle = NULL;
+}
+
+const char *client_handle_field(const struct ration_handle *handle, enum key_field field)
+{
+	return handle->field[field];
+}
