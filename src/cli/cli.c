@@ -4,9 +4,11 @@
  */
 #include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "client/client.h"
 
 int cli_fail(int status, const char *command, const char *format, ...)
 {
@@ -60,4 +62,48 @@ int cli_status_of(int code)
 		if (map[i].code == code)
 			return map[i].status;
 	return EX_OSERR;
+}
+
+void *cli_need(void *pointer)
+{
+	if (!pointer)
+		exit(cli_fail(EX_OSERR, NULL, "out of memory"));
+	return pointer;
+}
+
+void *cli_alloc(void *old, size_t n, size_t size)
+{
+	return cli_need(reallocarray(old, n ? n : 1, size));
+}
+
+typedef int attach_fn(const char *path, uint64_t wait_ns, struct ration **ret_ration,
+		      struct ration_error *ret_error);
+
+static int attach_with(attach_fn *attach, const char *command, const struct cli_target *target,
+		       uint64_t wait_ns, struct ration **ret_ration)
+{
+	struct ration_error error = {0};
+	int r;
+
+	if (target->policy && target->socket)
+		return cli_fail(EX_USAGE, command, "--policy and --socket exclude each other");
+	if (target->policy)
+		r = ration_embed(target->policy, ret_ration, &error);
+	else
+		r = attach(target->socket, wait_ns, ret_ration, &error);
+	if (r == 0)
+		return EX_OK;
+	return cli_fail(cli_status_of(r), command, "%s",
+			error.text[0] ? error.text : ration_strerror(r));
+}
+
+int cli_attach(const char *command, const struct cli_target *target, uint64_t wait_ns,
+	       struct ration **ret_ration)
+{
+	return attach_with(ration_attach, command, target, wait_ns, ret_ration);
+}
+
+int cli_observe(const char *command, const struct cli_target *target, struct ration **ret_ration)
+{
+	return attach_with(client_observe, command, target, 0, ret_ration);
 }

@@ -8,15 +8,16 @@
  *	EX_OK		done; acquire: granted
  *	1		run: done, but some requests did not succeed
  *	EX_USAGE	options or operands that make no sense
- *	EX_DATAERR	input that can never work: a cost that never fits, check: a policy with
- *errors EX_NOINPUT	a file that cannot be read EX_UNAVAILABLE	no supervisor, or it refused
+ *	EX_DATAERR	a cost that never fits; check: a policy with errors
+ *	EX_NOINPUT	a file that cannot be read
+ *	EX_UNAVAILABLE	no supervisor, or it refused
  *	EX_SOFTWARE	shared memory holds impossible values
  *	EX_OSERR	the system refused (memory, processes)
  *	EX_CANTCREAT	a file that cannot be written
  *	EX_IOERR	output that could not be written
  *	EX_TEMPFAIL	acquire: denied, try again later
  *	EX_NOPERM	this user may not attach
- *	EX_CONFIG	a vendor, class or unit that the policy does not have; no usable policy
+ *	EX_CONFIG	no usable policy, or one without this vendor, class or unit
  *
  * Messages go to stderr as "ration COMMAND: message".
  */
@@ -51,6 +52,27 @@ int cli_fail(int status, const char *command, const char *format, ...) CLI_PRINT
 
 /* The exit status for a value that libration returned. */
 int cli_status_of(int code);
+
+/* realloc(3) of n cells; there is no going on without memory: says so and exits with EX_OSERR. */
+void *cli_alloc(void *old, size_t n, size_t size);
+
+/* The same end for a pointer that is NULL when memory ran out (strdup, jansson). */
+void *cli_need(void *pointer);
+
+/* Where the quota comes from: a supervisor's socket, or a policy file of one's own. Both NULL: the
+ * usual socket. */
+struct cli_target {
+	const char *policy;
+	const char *socket;
+};
+
+/*
+ * Attach for acquiring, or for looking only. EX_OK, or the status to exit with after a message.
+ * wait_ns: how long to wait for a supervisor.
+ */
+int cli_attach(const char *command, const struct cli_target *target, uint64_t wait_ns,
+	       struct ration **ret_ration);
+int cli_observe(const char *command, const struct cli_target *target, struct ration **ret_ration);
 
 /* Flushes stdout. EX_IOERR, with a message, if anything written to it was lost; else status. */
 int cli_close_stdout(int status, const char *command);
