@@ -14,8 +14,9 @@
  * Threads. One attachment and its handles serve every thread of a process; only ration_detach() and
  * ration_handle_free() need the caller to know that nobody else still uses what they end.
  * Fork. A child may go on using the attachment and the handles it inherited: its first call
- *registers it as a worker of its own. Tickets belong to the process that acquired them (-EINVAL
- *elsewhere). Signals. Functions marked "async-signal-safe" may be called in a signal handler.
+ * registers it as a worker of its own. Tickets belong to the process that acquired them (-EINVAL
+ * elsewhere).
+ * Signals. Functions marked "async-signal-safe" may be called in a signal handler.
  */
 #ifndef RATION_RATION_H
 #define RATION_RATION_H
@@ -152,17 +153,19 @@ struct ration_ticket {
  * wait_ns: how long to wait for a supervisor to appear; 0 fails at once.
  * ret_error: optional; the reason in words (a layout mismatch names both versions).
  * Errors: RATION_ESUPERVISOR, RATION_ELAYOUT, RATION_ENOTREADY, RATION_EWORKERS, RATION_EPOLICY,
- *-EACCES (this user may not attach), -ENOMEM, other -errno. Ends with ration_detach(). Blocks for
- *at most wait_ns plus 5 seconds.
+ * -EACCES
+ *	(this user may not attach), -ENOMEM, other -errno.
+ * Ends with ration_detach(). Blocks for at most wait_ns plus 5 seconds.
  */
 RATION_API RATION_MUST_CHECK int ration_attach(const char *path, uint64_t wait_ns,
 					       struct ration **ret_ration,
 					       struct ration_error *ret_error);
 
 /*
- * Make a private segment from a policy file: no supervisor, shared by this process and the children
- * it forks from here on. In libration-embed. ret_error: optional; the first thing wrong with the
- * policy, as file:line:column: message. Errors: RATION_EPOLICY, -ENOMEM, other -errno.
+ * Make a private segment from a policy file: no supervisor, shared by this process and the
+ * children it forks from here on. In libration-embed.
+ * ret_error: optional; the first thing wrong with the policy, as file:line:column: message.
+ * Errors: RATION_EPOLICY, -ENOMEM, other -errno.
  */
 RATION_API RATION_MUST_CHECK int ration_embed(const char *policy_path, struct ration **ret_ration,
 					      struct ration_error *ret_error);
@@ -175,9 +178,9 @@ RATION_API void ration_detach(struct ration **ration);
 
 /*
  * Find (or make) the buckets that a key must pass. The handle copies the key, follows policy
- *changes by itself, and must be freed before its attachment ends. Errors: RATION_EVENDOR,
- *RATION_ECLASS (ret_error lists the known ones), RATION_EFULL, -EINVAL (a field is too long, holds
- *control characters or is not UTF-8), -ENOMEM.
+ * changes by itself, and must be freed before its attachment ends.
+ * Errors: RATION_EVENDOR, RATION_ECLASS (ret_error lists the known ones), RATION_EFULL, -ENOMEM,
+ *	-EINVAL (a field is too long, holds control characters or is not UTF-8).
  */
 RATION_API RATION_MUST_CHECK int ration_resolve(struct ration *ration, const struct ration_key *key,
 						struct ration_handle **ret_handle,
@@ -188,10 +191,12 @@ RATION_API void ration_handle_free(struct ration_handle **handle);
 
 /*
  * Take a cost from every bucket of the key's chain, or from none. Never blocks, makes no system
- *call (but for the first call after a fork or a policy change). Async-signal-safe. costs, n_costs:
- *NULL, 0 is one of "requests". A unit may be named once. ret_ticket: written when 0 is returned.
- *ret_denial: optional, written when RATION_DENIED or RATION_OVERSIZE is returned, and with a shadow
- *grant. Returns 0, RATION_DENIED, RATION_OVERSIZE, RATION_CONTENDED, RATION_EUNIT, RATION_EFULL,
+ * call (but for the first call after a fork or a policy change). Async-signal-safe.
+ * costs, n_costs: NULL, 0 is one of "requests". A unit may be named once.
+ * ret_ticket: the ticket when 0 is returned, else one with nothing to settle.
+ * ret_denial: optional, written when RATION_DENIED or RATION_OVERSIZE is returned, and with a
+ *	shadow grant.
+ * Returns 0, RATION_DENIED, RATION_OVERSIZE, RATION_CONTENDED, RATION_EUNIT, RATION_EFULL,
  *	RATION_ECORRUPT, -EINVAL; RATION_EVENDOR and RATION_ECLASS after a policy change.
  */
 RATION_API RATION_MUST_CHECK int ration_acquire(struct ration_handle *handle,
@@ -202,7 +207,8 @@ RATION_API RATION_MUST_CHECK int ration_acquire(struct ration_handle *handle,
 /*
  * The same, sleeping until the cost can be had. deadline_ns: CLOCK_BOOTTIME in nanoseconds, as this
  * process reads it; if the earliest possible time lies behind it, RATION_DENIED is returned at
- * once. -EINTR when a signal handler ran meanwhile. Not async-signal-safe.
+ * once.
+ * -EINTR when a signal handler ran meanwhile. Not async-signal-safe.
  */
 RATION_API RATION_MUST_CHECK int ration_acquire_until(struct ration_handle *handle,
 						      const struct ration_cost *costs,
@@ -213,8 +219,8 @@ RATION_API RATION_MUST_CHECK int ration_acquire_until(struct ration_handle *hand
 /*
  * Correct what a ticket took to what was really used, and end the ticket. Units that actual does
  * not name keep their estimate. More than the estimate is always charged, into debt if need be;
- * less gives back the part that time has not already given back. Async-signal-safe. Errors: -EINVAL
- * (not this process's ticket, or ended before).
+ * less gives back the part that time has not already given back. Async-signal-safe.
+ * Errors: -EINVAL (not this process's ticket, or ended before).
  */
 RATION_API int ration_settle(struct ration *ration, struct ration_ticket *ticket,
 			     const struct ration_cost *actual, size_t n_actual);
@@ -223,8 +229,8 @@ RATION_API int ration_settle(struct ration *ration, struct ration_ticket *ticket
 RATION_API int ration_cancel(struct ration *ration, struct ration_ticket *ticket);
 
 /*
- * Whether a request may still be sent on this ticket: a permit is good for the policy's `delay`. If
- * not, cancel it and acquire again. One clock read. Async-signal-safe.
+ * Whether a request may still be sent on this ticket: a permit is good for the policy's `delay`.
+ * If not, cancel it and acquire again. One clock read. Async-signal-safe.
  */
 RATION_API RATION_MUST_CHECK bool ration_ticket_fresh(const struct ration *ration,
 						      const struct ration_ticket *ticket);

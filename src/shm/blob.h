@@ -3,14 +3,14 @@
  * SPDX-License-Identifier: MIT
  *
  * One generation of a policy is one immutable block of memory: made by the policy compiler, sealed
- *against every write, and only then shown to workers. So it is checked once, when it is opened, and
- *trusted from then on.
+ * against every write, and only then shown to workers. So it is checked once, when it is opened,
+ * and trusted from then on.
  *
  *	header | classes | vendors | chain | limits | tenants | overrides | text
  *
  * Everything is found by index or by binary search; names are offsets of terminated strings in
  *`text`, and offset 0 is the empty string. The path of an acquire never reads it: resolving copies
- *what it needs.
+ * what it needs.
  */
 #ifndef RATION_SHM_BLOB_H
 #define RATION_SHM_BLOB_H

@@ -3,26 +3,27 @@
  * SPDX-License-Identifier: MIT
  *
  * The generic cell rate algorithm (ITU-T I.371) keeps one time for each bucket: the theoretical
- *arrival time, TAT, at which the bucket will be full again. A cost of c units takes c * interval
- *ticks; it is admitted at `now` if
+ * arrival time, TAT, at which the bucket will be full again. A cost of c units takes c * interval
+ * ticks; it is admitted at `now` if
  *
  *	max(TAT, now) + c * interval <= now + burst * interval
  *
  * and then TAT becomes the left side. Costs in ticks are rounded up and the burst in ticks down, so
  * rounding never admits more; it costs at most one tick an acquire (1/8 ns: 1.25e-4 at a million
- *acquires a second) and 2^-23 of the rate.
+ * acquires a second) and 2^-23 of the rate.
  *
  * Refunds. Time gives tokens back by itself, so a charge may return only the part of it that has
- *not drained yet, or it mints: min(cost, TAT_after_charge - (refunds since) - now). "Refunds since"
- *needs a second word, the refund sum, and both words must change at once: with two separate stores,
- *whichever comes first, another worker can charge in between, or bring TAT back to the value the
- *second store expects, and then computes from a sum that does not match its TAT. So a refund swaps
- *both words by one 16-byte CAS. Charges need only TAT: they load the sum first, so a ticket carries
- *a sum no newer than its TAT, which can only make its refund smaller. The sum is never lowered, so
- *the pair never returns to an earlier value.
+ * not drained yet, or it mints: min(cost, TAT_after_charge - (refunds since) - now). "Refunds
+ * since"
+ * needs a second word, the refund sum, and both words must change at once: with two separate
+ * stores, whichever comes first, another worker can charge in between, or bring TAT back to the
+ * value the second store expects, and then computes from a sum that does not match its TAT. So a
+ * refund swaps both words by one 16-byte CAS. Charges need only TAT: they load the sum first, so a
+ * ticket carries a sum no newer than its TAT, which can only make its refund smaller. The sum is
+ * never lowered, so the pair never returns to an earlier value.
  *
  * What may run beside what (every function below is one loop around one CAS; a kill anywhere leaves
- *either the old or the new value):
+ * either the old or the new value):
  *
  *			charge	refund	debit	retune
  *	charge		  x	  x	  x	  x	loser of the CAS looks again
@@ -128,7 +129,7 @@ struct bucket_charged {
  *	do { bucket_refund_look(hot, &pair); now = clock(); }
  *	while (!bucket_refund(hot, &charged, &pair, now, &given));
  * (bounded by the caller). bucket_refund returns true when done: the refund was given, or nothing
- *was due, or the record lives another life; *ret_given is what was given, in ticks.
+ * was due, or the record lives another life; *ret_given is what was given, in ticks.
  */
 struct bucket_pair {
 	uint64_t word[2];

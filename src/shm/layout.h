@@ -13,11 +13,11 @@
  *	regions		one statistics cache for each worker slot (stat.h)
  *
  * Who writes what stands beside each field. Any worker may scribble over all of it, so nothing read
- *here is used as an index before it is compared with the geometry in `struct seg`, which is private
- *to each process, and no loop relies on what it reads to end.
+ * here is used as an index before it is compared with the geometry in `struct seg`, which is
+ * private to each process, and no loop relies on what it reads to end.
  *
  * A new section is appended to the list; the fingerprint changes with every size and offset, and a
- *process whose fingerprint differs is refused at attach.
+ * process whose fingerprint differs is refused at attach.
  */
 #ifndef RATION_SHM_LAYOUT_H
 #define RATION_SHM_LAYOUT_H

@@ -3,13 +3,13 @@
  * SPDX-License-Identifier: MIT
  *
  * Each worker has a small cache of counters in its own region. A cell is one word, so that
- *counting, evicting and reaping are exact under threads, signals and kills:
+ * counting, evicting and reaping are exact under threads, signals and kills:
  *
  *	[generation 8 | bucket 24 | admitted 16 | denied 16]
  *
  * A cell that is needed for another bucket, or is about to overflow, is exchanged and added to that
- *bucket's cold line. (A kill between the two loses the counts of one cell.) Totals are the cold
- *line plus all cells.
+ * bucket's cold line. (A kill between the two loses the counts of one cell.) Totals are the cold
+ * line plus all cells.
  */
 #ifndef RATION_SHM_STAT_H
 #define RATION_SHM_STAT_H
