@@ -18,6 +18,7 @@ ssize_t lines_fill(struct lines *lines)
 static void drop(struct lines *lines, size_t n)
 {
 	buffer_consume(&lines->buffer, n);
+	lines->offset += n;
 	lines->scanned = 0;
 }
 
@@ -48,6 +49,7 @@ static enum line_result complete(struct lines *lines, size_t size, size_t with_e
 		return lines_next(lines, ret_text, ret_size);
 	}
 	lines->number++;
+	lines->unterminated = size == with_end;
 	if (size > 0 && (*ret_text)[size - 1] == '\r')
 		size--;
 	*ret_size = size;

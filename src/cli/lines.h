@@ -15,9 +15,11 @@
 struct lines {
 	int fd;
 	bool eof;
-	bool skipping;   /* inside a line that was too long */
-	size_t scanned;  /* bytes of the buffer known to hold no line end */
-	uint64_t number; /* of the line last returned, from 1 */
+	bool skipping;     /* inside a line that was too long */
+	size_t scanned;    /* bytes of the buffer known to hold no line end */
+	uint64_t number;   /* of the line last returned, from 1 */
+	uint64_t offset;   /* of the byte behind it and its end */
+	bool unterminated; /* it had no line end */
 	struct buffer buffer;
 };
 
