@@ -148,13 +148,12 @@ struct ration_ticket {
 
 /*
  * Attach to the segment of a running supervisor.
- * path: its socket; NULL looks at $RATION_SOCKET, $XDG_RUNTIME_DIR/ration/ration.sock and
- *	/run/ration/ration.sock, in this order, and takes the first that exists.
+ * path: its socket. NULL: $RATION_SOCKET if that is set, else $XDG_RUNTIME_DIR/ration/ration.sock
+ *	if that exists, else /run/ration/ration.sock.
  * wait_ns: how long to wait for a supervisor to appear; 0 fails at once.
  * ret_error: optional; the reason in words (a layout mismatch names both versions).
  * Errors: RATION_ESUPERVISOR, RATION_ELAYOUT, RATION_ENOTREADY, RATION_EWORKERS, RATION_EPOLICY,
- * -EACCES
- *	(this user may not attach), -ENOMEM, other -errno.
+ *	-EACCES (this user may not attach), -ENOMEM, other -errno.
  * Ends with ration_detach(). Blocks for at most wait_ns plus 5 seconds.
  */
 RATION_API RATION_MUST_CHECK int ration_attach(const char *path, uint64_t wait_ns,

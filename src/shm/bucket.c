@@ -28,6 +28,14 @@ static struct scaled interval_of(bucket_numbers n)
 	return (struct scaled){n & MANTISSA_MAX, (unsigned)(n >> MANTISSA_BITS) & EXPONENT_MAX};
 }
 
+/* Comparable: in units of 2^-30 ticks. */
+static unsigned __int128 interval_scaled(bucket_numbers n)
+{
+	const struct scaled interval = interval_of(n);
+
+	return (unsigned __int128)interval.mantissa << interval.exponent;
+}
+
 uint64_t bucket_burst(bucket_numbers n)
 {
 	const uint64_t packed = n >> BURST_SHIFT;
@@ -328,7 +336,7 @@ void bucket_retune(struct seg_hot *hot, bucket_numbers numbers, uint64_t now)
 	const bucket_numbers old = shm_load_relaxed(&hot->numbers);
 	const uint64_t old_tolerance = bucket_tolerance(old);
 
-	if (bucket_cost(numbers, 1 << 20) > bucket_cost(old, 1 << 20))
+	if (interval_scaled(numbers) > interval_scaled(old))
 		stretch_tat(hot, old, numbers, now);
 	shm_store(&hot->numbers, numbers);
 	/* Spent within the old burst (its rounding included) is at most all of the new one; debt
