@@ -508,6 +508,18 @@ int client_adopt(const struct seg *seg, int policy_fd, uint64_t policy_size,
 	return finish(ration, result, ret_ration);
 }
 
+/*
+ * A goodbye is two things: our line says that nobody is there, then the socket ends. A socket that
+ * ends without the other may have been closed by accident, and its process go on acquiring.
+ */
+static void say_goodbye(struct ration *r)
+{
+	uint64_t identity = atomic_load(&r->identity);
+
+	(void)shm_cas(&r->seg.workers[atomic_load(&r->slot)].identity, &identity, 0);
+	shutdown(r->socket, SHUT_RDWR);
+}
+
 void ration_detach(struct ration **ration)
 {
 	struct ration *r = *ration;
@@ -521,7 +533,7 @@ void ration_detach(struct ration **ration)
 		if (r->socket < 0)
 			worker_reap(&r->seg, atomic_load(&r->slot));
 		else
-			shutdown(r->socket, SHUT_RDWR);
+			say_goodbye(r);
 	}
 	ration_delete(r);
 }

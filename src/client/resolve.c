@@ -117,7 +117,18 @@ static void limit_name(const struct blob *blob, const struct blob_limit *limit, 
 	buf[used] = '\0';
 }
 
-/* A new token bucket starts full. */
+/*
+ * A new token bucket starts full: TAT = now. Under a name that counted otherwise before it starts
+ * empty, or a reload that changes a scope would hand out the same quota again.
+ */
+static uint64_t first_tat(const struct resolving *res, const struct blob_limit *limit,
+			  bucket_numbers numbers)
+{
+	const uint64_t now = client_now(res->ration);
+
+	return limit->flags & LIMIT_STARTS_SPENT ? now + bucket_tolerance(numbers) : now;
+}
+
 static enum index_result make_bucket(const struct resolving *res, uint32_t limit,
 				     struct hash128 identity, struct bucket_ref *ret_ref)
 {
@@ -129,7 +140,7 @@ static enum index_result make_bucket(const struct resolving *res, uint32_t limit
 		.identity = identity,
 		.kind = KIND_BUCKET,
 		.numbers = bucket_restamp(numbers->effective, generation),
-		.state = client_now(res->ration),
+		.state = first_tat(res, l, numbers->effective),
 		.scope = l->scope,
 		.names = {[NAME_LIMIT] = name},
 	};

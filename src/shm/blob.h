@@ -88,7 +88,7 @@ struct blob_numbers {
 };
 
 #define LIMIT_HAS_DEFAULT_COST UINT32_C(1)
-/* An earlier policy had this name in another shape: new buckets start empty. Set by the supervisor. */
+/* An earlier policy had this name in another shape: new buckets start empty. */
 #define LIMIT_STARTS_SPENT UINT32_C(2)
 
 struct blob_limit {
