@@ -1,0 +1,29 @@
+/*
+ * supervisor/options.h - what the command line says
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RATION_SUPERVISOR_OPTIONS_H
+#define RATION_SUPERVISOR_OPTIONS_H
+
+#include <stdbool.h>
+#include <sys/un.h>
+
+#include "shm/layout.h"
+#include "supervisor/peer.h"
+
+#define SUPERVISOR_GROUP "ration" /* who may attach where nobody says who; owns the socket */
+
+struct options {
+	const char *policy;
+	struct sockaddr_un address;
+	struct seg_config config;
+	struct access access;
+	bool access_given;
+	bool check;
+	bool leave; /* --help, --version: all is said */
+};
+
+/* Returns 0 or the status to exit with, after saying on stderr what is wrong. */
+int options_read(struct options *options, int argc, char **argv);
+
+#endif

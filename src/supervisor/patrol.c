@@ -1,0 +1,144 @@
+/*
+ * supervisor/patrol.c - once a second: is everything still as it must be?
+ * SPDX-License-Identifier: MIT
+ *
+ * State belongs to workers that may scribble over it, and a worker that has not yet taken up a newer policy may still make a
+ * bucket with older numbers. So a slice of all buckets is gone over every second: words that cannot be true are put
+ * right, and numbers are compared with the policy. While a worker lags behind, every bucket whose numbers carry
+ * another generation's stamp is looked at every second.
+ */
+#include "shm/bucket.h"
+#include "supervisor/supervisor.h"
+#include "supervisor/tune.h"
+
+#define PATROL_USEC UINT64_C(1000000)
+
+/* Buckets a second: all of a default table in 16 s, at well under 1 % of a CPU. */
+#define SLICE 4096u
+
+/* Stamps a second that are only looked at, while a worker lags: a few milliseconds. */
+#define STAMPS (UINT32_C(1) << 20)
+
+static bool stamped_now(const struct supervisor *s, uint32_t bucket)
+{
+	const bucket_numbers numbers = shm_load_relaxed(&s->seg.hot[bucket].numbers);
+
+	return bucket_stamp(numbers) ==
+	       bucket_stamp(bucket_restamp(numbers, (uint32_t)s->policy.blob.header->generation));
+}
+
+static void say_repaired(struct supervisor *s, uint32_t bucket, const char *what)
+{
+	shm_add(&s->seg.control->repaired, 1);
+	s->patrol.repaired++;
+	if (log_allowed(&s->problems, "problem"))
+		log_event(LOG_WARNING, "repaired what=%s bucket=%u total=%llu", what, bucket,
+			  (unsigned long long)s->patrol.repaired);
+}
+
+/* Numbers first: whether a TAT can be true depends on them. */
+static enum tune_result mend_bucket(struct supervisor *s, uint32_t bucket)
+{
+	struct seg_hot *hot = &s->seg.hot[bucket];
+	const uint64_t now = supervisor_now(s);
+	const bool current = stamped_now(s, bucket);
+	const enum tune_result result = tune_bucket(&s->seg, &s->policy, bucket, now);
+
+	/* Only the supervisor changes numbers: these bore our stamp, and were not ours. */
+	if (result == TUNE_CHANGED && current)
+		say_repaired(s, bucket, "numbers");
+	if (!bucket_plausible(hot, now)) {
+		bucket_repair(hot, now);
+		say_repaired(s, bucket, bucket_plausible(hot, now) ? "words" : "nothing");
+	}
+	return result;
+}
+
+struct patrol_counts patrol_all(struct supervisor *s)
+{
+	struct patrol_counts counts = {0};
+
+	for (uint32_t bucket = 0; bucket < s->seg.n_buckets; bucket++) {
+		enum tune_result result;
+
+		if (!bucket_linked(&s->seg, bucket))
+			continue;
+		result = mend_bucket(s, bucket);
+		counts.linked++;
+		counts.changed += result == TUNE_CHANGED;
+		counts.orphans += result == TUNE_ORPHAN;
+		counts.unreadable += result == TUNE_UNREADABLE;
+	}
+	s->patrol.behind = s->seg.n_buckets;
+	return counts;
+}
+
+static void patrol_slice(struct supervisor *s)
+{
+	for (uint32_t i = 0; i < SLICE && i < s->seg.n_buckets; i++) {
+		const uint32_t bucket = s->patrol.next;
+
+		s->patrol.next = (bucket + 1) % s->seg.n_buckets;
+		if (bucket_linked(&s->seg, bucket))
+			mend_bucket(s, bucket);
+	}
+}
+
+/*
+ * `behind` counts down only while nobody lags, so every bucket is passed once more after the last worker has caught up.
+ */
+static void patrol_stamps(struct supervisor *s)
+{
+	struct patrol *p = &s->patrol;
+	const bool lags = roster_lags(s);
+	uint32_t n;
+
+	if (lags)
+		p->behind = s->seg.n_buckets;
+	n = p->behind < STAMPS ? p->behind : STAMPS;
+	for (uint32_t i = 0; i < n; i++) {
+		const uint32_t bucket = p->next_stamp;
+
+		p->next_stamp = (bucket + 1) % s->seg.n_buckets;
+		if (bucket_linked(&s->seg, bucket) && !stamped_now(s, bucket))
+			tune_bucket(&s->seg, &s->policy, bucket, supervisor_now(s));
+	}
+	if (!lags)
+		p->behind -= n;
+}
+
+/* Workers act on this word, so no other value than ours may stay in it. */
+static void mend_generation(struct supervisor *s)
+{
+	shm_word *word = &s->seg.control->policy_generation;
+	const uint64_t generation = s->policy.blob.header->generation;
+
+	if (shm_load(word) == generation)
+		return;
+	shm_store(word, generation);
+	shm_add(&s->seg.control->repaired, 1);
+	if (log_allowed(&s->problems, "problem"))
+		log_event(LOG_WARNING, "repaired what=policy-generation");
+}
+
+static int on_second(sd_event_source *source, uint64_t usec, void *user)
+{
+	struct supervisor *s = user;
+
+	(void)usec;
+	greet_resume(s);
+	mend_generation(s);
+	roster_mend(s);
+	roster_tell(s);
+	patrol_stamps(s);
+	patrol_slice(s);
+	sd_event_source_set_time_relative(source, PATROL_USEC);
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+int patrol_start(struct supervisor *s)
+{
+	/* The loop owns the source: it ends with it. */
+	return sd_event_add_time_relative(s->event, NULL, CLOCK_MONOTONIC, PATROL_USEC, 0,
+					  on_second, s);
+}

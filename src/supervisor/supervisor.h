@@ -1,0 +1,129 @@
+/*
+ * supervisor/supervisor.h - everything one supervisor has
+ * SPDX-License-Identifier: MIT
+ *
+ * One thread, one event loop. The loop is sd-event's: this is not a data path, and it brings signals, timers and the
+ * service manager's watchdog in one well-kept piece; io_uring would only add a second way to wait for them.
+ *
+ *	place	where workers find us		greet	connections that have not yet said who they are
+ *	ledger	who the workers are		roster	workers: giving slots, death, detach, telling them
+ *	published	the policy		tune, patrol	keeping live buckets right
+ */
+#ifndef RATION_SUPERVISOR_SUPERVISOR_H
+#define RATION_SUPERVISOR_SUPERVISOR_H
+
+#include <systemd/sd-event.h>
+
+#include "client/memory.h"
+#include "shm/layout.h"
+#include "supervisor/ledger.h"
+#include "supervisor/log.h"
+#include "supervisor/options.h"
+#include "supervisor/place.h"
+#include "supervisor/published.h"
+
+#define GREETINGS_MAX 64u /* connections that have not yet greeted; the oldest makes room */
+
+struct supervisor;
+
+/* A connection before its hello. socket -1: none. */
+struct greeting {
+	struct supervisor *supervisor;
+	int socket;
+	struct peer peer;
+	uint64_t serial; /* order of arrival */
+	sd_event_source *io;
+	sd_event_source *deadline;
+};
+
+/* What the event loop watches for one slot of the ledger. */
+struct watch {
+	struct supervisor *supervisor;
+	uint32_t slot;
+	sd_event_source *socket;
+	sd_event_source *pidfd;
+};
+
+struct patrol {
+	uint32_t next;       /* bucket to look at next */
+	uint32_t next_stamp; /* the same for stamps */
+	uint32_t behind;     /* buckets still to be looked at because of an older policy */
+	uint64_t repaired;
+};
+
+struct supervisor {
+	const struct options *options;
+	sd_event *event;
+	struct place place;
+	sd_event_source *listening;
+	uint64_t hash_key[2];
+	int state_fd;
+	int state_reader_fd; /* the same, opened read-only: for observers */
+	struct seg seg;
+	struct published policy;
+	struct ledger ledger;
+	struct watch *watches; /* one for each slot */
+	struct greeting greetings[GREETINGS_MAX];
+	uint64_t greeted; /* connections so far */
+	struct log_limit refusals;
+	struct log_limit problems;
+	struct patrol patrol;
+	int status; /* to exit with */
+};
+
+/* Serve until told to stop. Returns the status to exit with. */
+int supervisor_run(struct supervisor *supervisor, const struct options *options);
+
+/* --- greet.c --- */
+
+/* Begin to accept. -errno. */
+int greet_start(struct supervisor *s);
+/* Accept again after greet.c stopped for want of descriptors. */
+void greet_resume(struct supervisor *s);
+void greet_stop(struct supervisor *s);
+
+/* --- roster.c --- */
+
+/* Why somebody is not let in. */
+struct refusal {
+	int code;
+	char text[400];
+};
+int refuse(struct refusal *refusal, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/*
+ * Make the process behind `socket` a worker and welcome it. Takes over both descriptors on success only.
+ * Otherwise returns a negative code, with the words in *refusal.
+ */
+int roster_add(struct supervisor *s, int socket, const struct peer *peer, int pidfd,
+	       struct refusal *refusal);
+/* Hand an observer what it may look at. */
+int roster_show(struct supervisor *s, int socket, const struct peer *peer, struct refusal *refusal);
+/* Put the current policy into the socket of every worker that does not have it yet. Returns how many still wait. */
+uint32_t roster_tell(struct supervisor *s);
+/* Whether some worker may still act on an older policy than the current one. */
+bool roster_lags(const struct supervisor *s);
+/* Put right what stands in state about who has which slot. */
+void roster_mend(struct supervisor *s);
+void roster_stop(struct supervisor *s);
+
+/* --- patrol.c --- */
+
+int patrol_start(struct supervisor *s);
+/* All buckets at once, for a new policy. */
+struct patrol_counts {
+	uint32_t linked;
+	uint32_t changed;
+	uint32_t orphans;
+	uint32_t unreadable;
+};
+struct patrol_counts patrol_all(struct supervisor *s);
+
+/* Ticks now. */
+static inline uint64_t supervisor_now(const struct supervisor *s)
+{
+	return (clock_boot_ns() - s->seg.epoch_ns) * TICKS_PER_NS;
+}
+
+#endif
