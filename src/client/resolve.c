@@ -18,23 +18,25 @@
 
 /* --- the words of a handle --- */
 
+static void load_words(const struct ration_handle *handle, struct chain *chain, size_t from,
+		       size_t to)
+{
+	for (size_t i = from; i < to; i++) {
+		const uint64_t word = atomic_load_explicit(&handle->chain[i], memory_order_relaxed);
+
+		memcpy((char *)chain + 8 * i, &word, 8);
+	}
+}
+
 bool handle_load(const struct ration_handle *handle, struct chain *ret_chain)
 {
 	const uint32_t before = atomic_load_explicit(&handle->sequence, memory_order_acquire);
-	uint64_t words[CHAIN_WORDS];
-	size_t n = CHAIN_HEAD_WORDS;
 
-	if (before & 1)
+	load_words(handle, ret_chain, 0, CHAIN_HEAD_WORDS);
+	if (before & 1 || ret_chain->n_links > RATION_LINKS_MAX)
 		return false;
-	for (size_t i = 0; i < n; i++)
-		words[i] = atomic_load_explicit(&handle->chain[i], memory_order_relaxed);
-	memcpy(ret_chain, words, n * 8);
-	if (ret_chain->n_links > RATION_LINKS_MAX)
-		return false;
-	n += ret_chain->n_links * LINK_WORDS;
-	for (size_t i = CHAIN_HEAD_WORDS; i < n; i++)
-		words[i] = atomic_load_explicit(&handle->chain[i], memory_order_relaxed);
-	memcpy(ret_chain->links, words + CHAIN_HEAD_WORDS, (n - CHAIN_HEAD_WORDS) * 8);
+	load_words(handle, ret_chain, CHAIN_HEAD_WORDS,
+		   CHAIN_HEAD_WORDS + ret_chain->n_links * LINK_WORDS);
 	/* Pairs with the release fence in handle_publish(): no word newer than `before` goes
 	 * unnoticed. */
 	atomic_thread_fence(memory_order_acquire);
@@ -45,15 +47,17 @@ void handle_publish(struct ration_handle *handle, const struct chain *chain)
 {
 	const size_t n = CHAIN_HEAD_WORDS + chain->n_links * LINK_WORDS;
 	uint32_t even = atomic_load_explicit(&handle->sequence, memory_order_relaxed) & ~1u;
-	uint64_t words[CHAIN_WORDS];
 
-	memcpy(words, chain, n * 8);
 	if (!atomic_compare_exchange_strong_explicit(&handle->sequence, &even, even + 1,
 						     memory_order_acquire, memory_order_relaxed))
 		return; /* somebody else is publishing */
 	atomic_thread_fence(memory_order_release);
-	for (size_t i = 0; i < n; i++)
-		atomic_store_explicit(&handle->chain[i], words[i], memory_order_relaxed);
+	for (size_t i = 0; i < n; i++) {
+		uint64_t word;
+
+		memcpy(&word, (const char *)chain + 8 * i, 8);
+		atomic_store_explicit(&handle->chain[i], word, memory_order_relaxed);
+	}
 	atomic_store_explicit(&handle->sequence, even + 2, memory_order_release);
 }
 
