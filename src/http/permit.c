@@ -1,0 +1,65 @@
+/*
+ * http/permit.c - a request's permit: had, looked at once more, ended
+ * SPDX-License-Identifier: MIT
+ *
+ * A permit is good for the policy's `delay`. A warm connection sends within microseconds of it; a new one needs round
+ * trips for TCP and TLS, which may be longer than that. So the permit is confirmed when the connection stands and the
+ * request is about to be written: one that has become old is given back and another is taken in the same breath.
+ */
+#include "http/engine.h"
+
+enum {
+	CONTENDED_AT_ONCE = 3, /* tries to replace a permit while libcurl waits for the answer */
+};
+
+int permit_take(struct transfer *transfer)
+{
+	const struct ration_http_request *spec = &transfer->request->spec;
+	struct ration_denial denial;
+	uint64_t before = time_now(), after;
+	int rc;
+
+	if (!spec->handle) {
+		transfer->permit_ns = before;
+		return 0;
+	}
+	rc = ration_acquire(spec->handle, spec->costs, spec->n_costs, &transfer->ticket, &denial);
+	after = time_now();
+	if (!rc) {
+		transfer->permit_ns = after;
+		transfer->acquire_ns = after - before;
+	}
+	/* A grant in shadow mode comes with a denial too; that one did not make the request wait. */
+	if (rc == RATION_DENIED || rc == RATION_OVERSIZE)
+		transfer->denial = denial;
+	return rc;
+}
+
+int permit_confirm(struct transfer *transfer)
+{
+	const struct ration *ration = transfer->engine->ration;
+	int rc = RATION_CONTENDED;
+
+	if (!transfer->request->spec.handle)
+		return 0;
+	if (transfer->ticket.owner && ration_ticket_fresh(ration, &transfer->ticket))
+		return 0;
+	permit_end(transfer, false);
+	for (int i = 0; i < CONTENDED_AT_ONCE && rc == RATION_CONTENDED; i++)
+		rc = permit_take(transfer);
+	return rc;
+}
+
+void permit_end(struct transfer *transfer, bool left)
+{
+	struct ration *ration = transfer->engine->ration;
+
+	/* Neither can fail on a ticket of this process, and an ended attachment has nothing to correct. */
+	if (!transfer->ticket.owner)
+		return;
+	if (left)
+		(void)ration_settle(ration, &transfer->ticket, NULL, 0);
+	else
+		(void)ration_cancel(ration, &transfer->ticket);
+	transfer->ticket.owner = 0;
+}
