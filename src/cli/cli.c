@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,4 +107,20 @@ int cli_attach(const char *command, const struct cli_target *target, uint64_t wa
 int cli_observe(const char *command, const struct cli_target *target, struct ration **ret_ration)
 {
 	return attach_with(client_observe, command, target, 0, ret_ration);
+}
+
+int cli_resolve(struct ration *ration, const struct ration_key *key,
+		struct ration_handle **ret_handle, struct ration_error *error)
+{
+	int r = RATION_CONTENDED;
+
+	error->text[0] = '\0';
+	for (int i = 0; i < 100 && r == RATION_CONTENDED; i++) {
+		if (i > 0)
+			sched_yield();
+		r = ration_resolve(ration, key, ret_handle, error);
+	}
+	if (r != 0 && error->text[0] == '\0')
+		snprintf(error->text, sizeof(error->text), "%s", ration_strerror(r));
+	return r;
 }

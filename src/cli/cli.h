@@ -74,6 +74,10 @@ int cli_attach(const char *command, const struct cli_target *target, uint64_t wa
 	       struct ration **ret_ration);
 int cli_observe(const char *command, const struct cli_target *target, struct ration **ret_ration);
 
+/* ration_resolve(), tried again while other workers are faster. Anything but 0: no handle, error is filled in. */
+int cli_resolve(struct ration *ration, const struct ration_key *key,
+		struct ration_handle **ret_handle, struct ration_error *error);
+
 /* Flushes stdout. EX_IOERR, with a message, if anything written to it was lost; else status. */
 int cli_close_stdout(int status, const char *command);
 

@@ -18,6 +18,7 @@
 
 #include <ration/http.h>
 
+#include "cli/answer.h"
 #include "cli/request.h"
 #include "cli/run_frame.h"
 #include "cli/run_journal.h"
@@ -100,6 +101,9 @@ static void error_text(const struct job *job, const struct ration_http_result *r
 			 strerror(-job->journal_error));
 	else if (refused && result->denial)
 		ration_denial_text(result->denial, job->handle, buf, size);
+	else if (result->error == RATION_EUNIT)
+		answer_missing_unit(job->worker->ration, job->request.key, job->request.costs,
+				    job->request.n_costs, buf, size);
 	else if (result->error)
 		snprintf(buf, size, "%s%s", result->fate_unknown ? "fate unknown: " : "",
 			 result->error_text[0] ? result->error_text
@@ -150,8 +154,8 @@ static int find_handle(struct worker *w, uint32_t slot, const struct request *re
 	*ret_handle = table_get(&w->handles, text, size);
 	if (*ret_handle)
 		return 0;
-	r = ration_resolve(w->ration, &key, ret_handle, &error);
-	if (r < 0)
+	r = cli_resolve(w->ration, &key, ret_handle, &error);
+	if (r != 0)
 		refuse(w, slot, r, error.text);
 	else
 		*table_at(&w->handles, text, size) = *ret_handle;
@@ -220,7 +224,7 @@ static void take_request(struct worker *w, const char *payload, size_t size)
 		refuse(w, head.slot, -EBADMSG, error.text);
 		return;
 	}
-	if (find_handle(w, head.slot, &request, &handle) < 0) {
+	if (find_handle(w, head.slot, &request, &handle) != 0) {
 		json_decref(root);
 		return;
 	}
