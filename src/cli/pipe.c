@@ -1,0 +1,377 @@
+/*
+ * cli/pipe.c - ration pipe: acquire and settle over JSON lines
+ * SPDX-License-Identifier: MIT
+ *
+ * One line in, one line out, so that a program in any language is a worker. Answers come in the order of the lines,
+ * but for an acquire that waits: its answer comes when its time has come, and nothing else waits for it.
+ * Everything that is held here ends with the pipe: what outstanding tickets took stays spent.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/answer.h"
+#include "cli/args.h"
+#include "cli/cli.h"
+#include "cli/lines.h"
+#include "cli/pipe_hold.h"
+#include "client/memory.h"
+
+static const char command[] = "pipe";
+
+struct session {
+	struct ration *ration;
+	struct table keys; /* struct pipe_key */
+	struct tickets tickets;
+	struct waits waits;
+	struct lines input;
+	struct buffer output;
+	int write_error; /* nobody reads us any more */
+};
+
+/* --- answers --- */
+
+/* Takes answer. The id of the line comes first; without one, its number if it could not be read. */
+static void answer(struct session *s, const json_t *root, json_t *answer)
+{
+	json_t *line = cli_need(json_object()), *id = json_object_get(root, "id");
+	char *text;
+
+	if (id)
+		json_object_set(line, "id", id);
+	else if (!root)
+		json_object_set_new(line, "line", json_integer((json_int_t)s->input.number));
+	json_object_update(line, answer);
+	text = cli_need(json_dumps(line, JSON_COMPACT));
+	buffer_append(&s->output, text, strlen(text));
+	buffer_append(&s->output, "\n", 1);
+	free(text);
+	json_decref(line);
+	json_decref(answer);
+}
+
+static void flush_output(struct session *s)
+{
+	while (buffer_size(&s->output) > 0 && !s->write_error) {
+		ssize_t n = write(STDOUT_FILENO, buffer_bytes(&s->output), buffer_size(&s->output));
+
+		if (n >= 0)
+			buffer_consume(&s->output, (size_t)n);
+		else if (errno != EINTR)
+			s->write_error = errno;
+	}
+}
+
+/* --- acquire --- */
+
+static json_t *granted(struct session *s, const struct ration_ticket *ticket)
+{
+	json_t *json = cli_need(json_pack("{s:b, s:I}", "ok", 1, "ticket",
+					  (json_int_t)tickets_add(&s->tickets, ticket)));
+
+	if (ticket->flags & RATION_TICKET_SHADOW)
+		json_object_set_new(json, "shadow", json_true());
+	return json;
+}
+
+/* The answer to anything but "wait". */
+static json_t *verdict(struct session *s, const struct pipe_key *key, const struct request *request,
+		       int r, const struct ration_ticket *ticket,
+		       const struct ration_denial *denial)
+{
+	char text[512];
+
+	if (r == 0)
+		return granted(s, ticket);
+	if (r == RATION_DENIED || r == RATION_OVERSIZE)
+		return answer_denied(r, denial, key->handle);
+	if (r != RATION_EUNIT)
+		return answer_error(answer_code(r), ration_strerror(r));
+	answer_missing_unit(s->ration, request->key, request->costs, request->n_costs, text,
+			    sizeof(text));
+	return answer_error(answer_code(r), text);
+}
+
+static int take(const struct pipe_key *key, const struct request *request,
+		struct ration_ticket *ticket, struct ration_denial *denial)
+{
+	int r = RATION_CONTENDED;
+
+	for (int i = 0; i < 100 && r == RATION_CONTENDED; i++)
+		r = ration_acquire(key->handle, request->n_costs ? request->costs : NULL,
+				   request->n_costs, ticket, denial);
+	return r;
+}
+
+/* A wait is over when the answer cannot change before its deadline. */
+static bool try_wait(void *user, struct wait *wait, uint64_t now_ns)
+{
+	struct session *s = user;
+	struct ration_ticket ticket;
+	struct ration_denial denial;
+	int r;
+
+	if (tickets_full(&s->tickets)) {
+		answer(s, wait->root, answer_error("busy", "too many tickets are outstanding"));
+		return true;
+	}
+	r = take(wait->key, &wait->request, &ticket, &denial);
+	if (r == RATION_CONTENDED && now_ns < wait->deadline_ns) {
+		wait->retry_at_ns = now_ns;
+		return false;
+	}
+	if (r == RATION_DENIED && denial.retry_at_ns <= wait->deadline_ns &&
+	    now_ns < wait->deadline_ns) {
+		wait->retry_at_ns = denial.retry_at_ns;
+		return false;
+	}
+	answer(s, wait->root, verdict(s, wait->key, &wait->request, r, &ticket, &denial));
+	return true;
+}
+
+/* NULL: an error was put into *ret_error. */
+static struct pipe_key *find_key(struct session *s, const struct request *request,
+				 json_t **ret_error)
+{
+	const struct ration_key key = request_key(request);
+	char text[REQUEST_KEY_TEXT];
+	const size_t size = request_key_text(request->key, text, sizeof(text));
+	struct pipe_key *found = table_get(&s->keys, text, size);
+	struct ration_handle *handle;
+	struct ration_error error;
+	int r;
+
+	if (found)
+		return found;
+	r = cli_resolve(s->ration, &key, &handle, &error);
+	if (r != 0) {
+		*ret_error = answer_error(answer_code(r), error.text);
+		return NULL;
+	}
+	found = cli_need(calloc(1, sizeof(*found)));
+	found->handle = handle;
+	*table_at(&s->keys, text, size) = found;
+	return found;
+}
+
+/* NULL: the answer comes later. */
+static json_t *op_acquire(struct session *s, const struct request *request)
+{
+	const uint64_t now_ns = clock_boot_ns();
+	struct ration_ticket ticket;
+	struct ration_denial denial;
+	json_t *error = NULL;
+	struct pipe_key *key = find_key(s, request, &error);
+	int r;
+
+	if (!key)
+		return error;
+	if (tickets_full(&s->tickets))
+		return answer_error("busy", "too many tickets are outstanding");
+	if (request->wait_ns > 0) {
+		if (s->waits.count == PIPE_WAITS_MAX)
+			return answer_error("busy", "too many acquires are waiting");
+		waits_add(&s->waits, &(struct wait){.root = json_incref(request->root),
+						    .key = key,
+						    .request = *request,
+						    .deadline_ns = now_ns + request->wait_ns});
+		waits_serve(&s->waits, now_ns, try_wait, s);
+		return NULL;
+	}
+	r = take(key, request, &ticket, &denial);
+	return verdict(s, key, request, r, &ticket, &denial);
+}
+
+/* --- settle, cancel --- */
+
+static json_t *no_ticket(void)
+{
+	return answer_error("ticket", "no such ticket, or it has ended");
+}
+
+static json_t *ended(int r)
+{
+	return r == 0 ? cli_need(json_pack("{s:b}", "ok", 1))
+		      : answer_error(answer_code(r), ration_strerror(r));
+}
+
+static json_t *op_settle(struct session *s, const struct request *request)
+{
+	struct ration_ticket ticket;
+
+	if (!tickets_take(&s->tickets, request->ticket, &ticket))
+		return no_ticket();
+	return ended(ration_settle(s->ration, &ticket, request->n_costs ? request->costs : NULL,
+				   request->n_costs));
+}
+
+static json_t *op_cancel(struct session *s, const struct request *request)
+{
+	struct ration_ticket ticket;
+
+	if (!tickets_take(&s->tickets, request->ticket, &ticket))
+		return no_ticket();
+	return ended(ration_cancel(s->ration, &ticket));
+}
+
+/* --- lines --- */
+
+/* What a line may ask for. */
+static const struct op {
+	const char *name;
+	enum request_form form;
+	json_t *(*run)(struct session *s, const struct request *request);
+} ops[] = {
+	{"acquire", FORM_ACQUIRE, op_acquire},
+	{"settle", FORM_SETTLE, op_settle},
+	{"cancel", FORM_CANCEL, op_cancel},
+};
+
+static const struct op *find_op(const json_t *root)
+{
+	const char *name = json_string_value(json_object_get(root, "op"));
+
+	for (size_t i = 0; name && i < sizeof(ops) / sizeof(ops[0]); i++)
+		if (strcmp(name, ops[i].name) == 0)
+			return &ops[i];
+	return NULL;
+}
+
+static json_t *perform(struct session *s, json_t *root)
+{
+	const struct op *op = find_op(root);
+	struct request_error error;
+	struct request request;
+
+	if (!op)
+		return answer_error("op", "op: must be acquire, settle or cancel");
+	if (!request_read(root, op->form, &request, &error))
+		return answer_error("invalid", error.text);
+	return op->run(s, &request);
+}
+
+static void take_line(struct session *s, const char *text, size_t size)
+{
+	struct request_error error;
+	json_t *root, *result;
+
+	if (line_blank(text, size))
+		return;
+	root = request_decode(text, size, &error);
+	result = root ? perform(s, root) : answer_error("unreadable", error.text);
+	if (result)
+		answer(s, root, result);
+	json_decref(root);
+}
+
+static void take_lines(struct session *s)
+{
+	enum line_result r;
+	const char *text;
+	size_t size;
+
+	while ((r = lines_next(&s->input, &text, &size)) == LINE_TEXT || r == LINE_TOO_LONG) {
+		if (r == LINE_TOO_LONG)
+			answer(s, NULL, answer_error("unreadable", "longer than 16 MiB"));
+		else
+			take_line(s, text, size);
+		flush_output(s);
+	}
+}
+
+/* --- the loop --- */
+
+/* Milliseconds until a wait is due, rounded up: woken a moment early, it would only be denied again. */
+static int timeout_ms(const struct session *s)
+{
+	const uint64_t due = waits_due(&s->waits), now = clock_boot_ns();
+	uint64_t ms;
+
+	if (due == UINT64_MAX)
+		return -1;
+	if (due <= now)
+		return 0;
+	ms = (due - now + 999999) / 1000000;
+	return ms > 60000 ? 60000 : (int)ms;
+}
+
+/* -1 to go on, or the status to exit with. */
+static int turn(struct session *s)
+{
+	struct pollfd fds[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = STDOUT_FILENO}};
+	ssize_t n = 1;
+
+	if (poll(fds, 2, timeout_ms(s)) > 0 && fds[0].revents)
+		n = lines_fill(&s->input);
+	if (n < 0 && n != -EINTR && n != -EAGAIN)
+		return cli_fail(EX_IOERR, command, "cannot read standard input: %s",
+				strerror((int)-n));
+	take_lines(s);
+	waits_serve(&s->waits, clock_boot_ns(), try_wait, s);
+	flush_output(s);
+	if ((fds[1].revents & POLLERR) || s->write_error == EPIPE)
+		return EX_OK; /* the other side is gone: so is the pipe */
+	if (s->write_error)
+		return cli_fail(EX_IOERR, command, "cannot write to standard output: %s",
+				strerror(s->write_error));
+	return s->input.eof ? EX_OK : -1;
+}
+
+/* Every line gets an answer, those that still wait too. */
+static void end(struct session *s)
+{
+	const struct table_entry *e;
+	size_t cursor = 0;
+
+	for (size_t i = 0; i < s->waits.count; i++)
+		answer(s, s->waits.list[i].root,
+		       answer_error("ended", "the pipe ended before the wait did"));
+	flush_output(s);
+	waits_free(&s->waits);
+	tickets_free(&s->tickets);
+	while ((e = table_next(&s->keys, &cursor))) {
+		struct pipe_key *key = e->value;
+
+		ration_handle_free(&key->handle);
+		free(key);
+	}
+	table_free(&s->keys);
+	lines_free(&s->input);
+	buffer_free(&s->output);
+	ration_detach(&s->ration);
+}
+
+int cmd_pipe(int argc, char **argv)
+{
+	struct cli_target target = {0};
+	const struct arg options[] = {
+		{"policy", ARG_TEXT, &target.policy, 0, "FILE", "a fresh copy of this policy"},
+		{"socket", ARG_TEXT, &target.socket, 0, "PATH", "the supervisor's socket"},
+		{0},
+	};
+	const struct args args = {
+		.command = command,
+		.operands = "",
+		.summary =
+			"Acquire, settle and cancel over JSON lines on standard input and output.",
+		.options = options,
+	};
+	struct session session = {.input.fd = STDIN_FILENO};
+	char **operands;
+	int n, status = args_parse(&args, argc, argv, &operands, &n);
+
+	if (status >= 0)
+		return status;
+	status = cli_attach(command, &target, 0, &session.ration);
+	if (status != EX_OK)
+		return status;
+	signal(SIGPIPE, SIG_IGN);
+	do
+		status = turn(&session);
+	while (status < 0);
+	end(&session);
+	return status;
+}
