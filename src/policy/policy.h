@@ -36,9 +36,11 @@ struct policy {
 };
 
 /*
- * Read, check and compile a policy file and all it includes. Every error is reported, not only the
- * first. generation, hash_key: go into the blob's header as they are. Returns 0, or -EINVAL after
- * at least one error was reported (ret_policy is untouched then), or -ENOMEM.
+ * Read, check and compile a policy file and all it includes. Every error is reported, not only the first.
+ * generation (from 1), hash_key: go into the blob's header as they are.
+ * Returns 0; or -EINVAL after at least one error was reported; or another -errno (-ENOENT, -EACCES, -EISDIR, ...) if the file
+ * itself cannot be opened, reported as well; or -ENOMEM, with nothing reported. ret_policy is untouched unless 0.
+ * A message is only valid during the call that reports it.
  */
 int policy_compile(const char *path, uint64_t generation, const uint64_t hash_key[2],
 		   policy_report *report, void *user, struct policy *ret_policy);

@@ -1,0 +1,57 @@
+/*
+ * policy/compile.c - from a file to a blob: the stages in order
+ * SPDX-License-Identifier: MIT
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "policy/draft.h"
+
+/* Every stage sees what the one before made of it, so that all errors come in one go. */
+static int compile(struct compiler *c, const char *path, uint64_t generation,
+		   const uint64_t hash_key[2], struct policy *ret_policy)
+{
+	read_files(c, path);
+	if (c->unreadable)
+		return c->unreadable;
+	if (!c->arena.failed)
+		resolve(c);
+	if (!c->arena.failed && c->notes.errors == 0)
+		warn_policy(c);
+	if (c->arena.failed)
+		return -ENOMEM;
+	if (c->notes.errors > 0)
+		return -EINVAL;
+	return emit(c, generation, hash_key, ret_policy);
+}
+
+int compile_within(size_t budget, const char *path, uint64_t generation, const uint64_t hash_key[2],
+		   policy_report *report, void *user, struct policy *ret_policy)
+{
+	struct compiler c = {
+		.bytes_left = SOURCE_BYTES_MAX,
+		.nodes_left = TREE_NODES_MAX,
+		.mode = MODE_ENFORCE,
+	};
+	int result;
+
+	arena_init(&c.arena, budget);
+	c.notes.arena = &c.arena;
+	result = compile(&c, path, generation, hash_key, ret_policy);
+	if (result != -ENOMEM)
+		notes_report(&c.notes, report, user);
+	arena_free(&c.arena);
+	return result;
+}
+
+int policy_compile(const char *path, uint64_t generation, const uint64_t hash_key[2],
+		   policy_report *report, void *user, struct policy *ret_policy)
+{
+	return compile_within(COMPILE_BUDGET, path, generation, hash_key, report, user, ret_policy);
+}
+
+void policy_free(struct policy *policy)
+{
+	free(policy->blob);
+	*policy = (struct policy){0};
+}

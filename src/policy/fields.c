@@ -1,0 +1,125 @@
+/*
+ * policy/fields.c - reading the numbers and names that several parts of a policy share
+ * SPDX-License-Identifier: MIT
+ */
+#include "policy/fields.h"
+
+#include <string.h>
+
+#include <ration/ration.h>
+
+#include "policy/scalar.h"
+
+#define DELAY_MAX (UINT64_C(3600) * 1000000000)
+
+/* --- numbers: field functions whose target is a struct written --- */
+
+#define RATE_FORM   "a rate such as 100/s, 90000/min or 100k/day"
+#define COUNT_FORM  "a whole number from 1 to 1099511627775, such as 50 or 10k"
+#define MARGIN_FORM "a percentage below 100%, such as 10%"
+#define SHARE_FORM  "a percentage above 0% and up to 100%, such as 25%"
+#define DELAY_FORM  "a time of at most 1h, such as 50ms or 2s"
+
+static void set(struct compiler *c, const struct node *value, struct written *written,
+		enum written_field field, bool good, const char *form)
+{
+	written->at[field] = value;
+	if (good)
+		return;
+	written->broken = true;
+	node_expected(&c->notes, value, form);
+}
+
+bool is_text(const struct node *value)
+{
+	return value->kind == NODE_TEXT && !value->broken;
+}
+
+void read_rate(struct compiler *c, const struct node *value, void *target)
+{
+	struct written *written = target;
+	struct rate rate = {1, 1};
+	const bool good = is_text(value) && scalar_rate(value->text, &rate);
+
+	written->value[WRITTEN_RATE] = rate.amount;
+	written->period_ns = rate.period_ns;
+	set(c, value, written, WRITTEN_RATE, good, RATE_FORM);
+}
+
+static void read_count(struct compiler *c, const struct node *value, void *target,
+		       enum written_field field)
+{
+	struct written *written = target;
+	const bool good = is_text(value) && scalar_count(value->text, &written->value[field]);
+
+	set(c, value, written, field, good, COUNT_FORM);
+}
+
+void read_burst(struct compiler *c, const struct node *value, void *target)
+{
+	read_count(c, value, target, WRITTEN_BURST);
+}
+
+void read_default_cost(struct compiler *c, const struct node *value, void *target)
+{
+	read_count(c, value, target, WRITTEN_COST);
+}
+
+void read_margin(struct compiler *c, const struct node *value, void *target)
+{
+	struct written *written = target;
+	const bool good = is_text(value) &&
+			  scalar_percent(value->text, 999999, &written->value[WRITTEN_MARGIN]);
+
+	set(c, value, written, WRITTEN_MARGIN, good, MARGIN_FORM);
+}
+
+void read_share(struct compiler *c, const struct node *value, void *target)
+{
+	struct written *written = target;
+	const bool good = is_text(value) &&
+			  scalar_percent(value->text, 1000000, &written->value[WRITTEN_SHARE]) &&
+			  written->value[WRITTEN_SHARE] > 0;
+
+	set(c, value, written, WRITTEN_SHARE, good, SHARE_FORM);
+}
+
+void read_delay(struct compiler *c, const struct node *value, void *target)
+{
+	struct written *written = target;
+	const bool good = is_text(value) &&
+			  scalar_duration(value->text, DELAY_MAX, &written->value[WRITTEN_DELAY]);
+
+	set(c, value, written, WRITTEN_DELAY, good, DELAY_FORM);
+}
+
+/* --- names --- */
+
+#define NAME_FORM                                                                                  \
+	"a name (letters, digits, '.', '_' and '-', beginning with a letter or digit, at most "    \
+	"63)"
+#define TENANT_FORM "the name of a tenant (1 to 255 bytes, and not '-')"
+
+bool good_name(struct compiler *c, const struct node *node)
+{
+	if (is_text(node) && !node_empty(node) && scalar_name(node->text, node->size))
+		return true;
+	return node_expected(&c->notes, node, NAME_FORM);
+}
+
+/* Any text will do for a tenant, "null" too; "-" means none in a key. */
+bool good_tenant(struct compiler *c, const struct node *node)
+{
+	if (node->size > 0 && node->size <= RATION_KEY_MAX && strcmp(node->text, "-") != 0)
+		return true;
+	return node_expected(&c->notes, node, TENANT_FORM);
+}
+
+void read_name(struct compiler *c, const struct node *value, void *target)
+{
+	struct named *named = target;
+
+	named->at = value;
+	if (good_name(c, value))
+		named->name = value->text;
+}

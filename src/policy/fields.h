@@ -1,0 +1,23 @@
+/*
+ * policy/fields.h - reading the numbers and names that several parts of a policy share
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RATION_POLICY_FIELDS_H
+#define RATION_POLICY_FIELDS_H
+
+#include "policy/schema.h"
+
+/* Target: a struct written. */
+field_read read_rate, read_burst, read_default_cost, read_margin, read_share, read_delay;
+
+/* Target: a struct named; its name stays NULL if it is none. */
+field_read read_name;
+
+/* Whether it is a text that no error was noted for. */
+bool is_text(const struct node *node);
+
+/* Whether a text may be the name of a vendor, class, limit, unit or plan, or of a tenant; else an error is noted. */
+bool good_name(struct compiler *c, const struct node *node);
+bool good_tenant(struct compiler *c, const struct node *node);
+
+#endif

@@ -1,0 +1,190 @@
+/*
+ * policy/notes.c - collecting and ordering messages
+ * SPDX-License-Identifier: MIT
+ */
+#include "policy/notes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/source.h"
+
+struct entry {
+	enum policy_severity severity;
+	struct place place;
+	unsigned sequence;
+	const char *text;
+};
+
+bool notes_open(const struct notes *notes)
+{
+	return notes->list.count < NOTES_MAX;
+}
+
+void note(struct notes *notes, enum policy_severity severity, struct place place,
+	  const char *format, ...)
+{
+	struct entry *entry;
+	va_list args;
+
+	notes->errors += severity == POLICY_ERROR;
+	if (!notes_open(notes)) {
+		notes->dropped++;
+		return;
+	}
+	entry = list_new(&notes->list, notes->arena, sizeof(*entry));
+	if (!entry)
+		return;
+	va_start(args, format);
+	*entry = (struct entry){
+		.severity = severity,
+		.place = place,
+		.sequence = notes->list.count,
+		.text = arena_vprintf(notes->arena, format, args),
+	};
+	va_end(args);
+	if (!entry->text)
+		entry->text = "out of memory";
+}
+
+static int order(unsigned a, unsigned b)
+{
+	return (a > b) - (a < b);
+}
+
+static int by_place(const void *left, const void *right)
+{
+	const struct entry *a = *(struct entry *const *)left, *b = *(struct entry *const *)right;
+	int result = order(a->place.source->order, b->place.source->order);
+
+	if (result == 0)
+		result = order(a->place.line, b->place.line);
+	if (result == 0)
+		result = order(a->place.column, b->place.column);
+	return result ? result : order(a->sequence, b->sequence);
+}
+
+static void report_dropped(const struct notes *notes, policy_report *report, void *user)
+{
+	const struct entry *last = notes->list.item[notes->list.count - 1];
+	char text[64];
+
+	snprintf(text, sizeof(text), "and %u more, not shown", notes->dropped);
+	report(user, &(struct policy_message){
+			     .severity = notes->errors ? POLICY_ERROR : POLICY_WARNING,
+			     .file = last->place.source->path,
+			     .text = text,
+		     });
+}
+
+void notes_report(struct notes *notes, policy_report *report, void *user)
+{
+	if (notes->list.count > 0)
+		qsort(notes->list.item, notes->list.count, sizeof(void *), by_place);
+	for (uint32_t i = 0; i < notes->list.count; i++) {
+		const struct entry *entry = notes->list.item[i];
+
+		report(user, &(struct policy_message){
+				     .severity = entry->severity,
+				     .file = entry->place.source->path,
+				     .line = entry->place.line,
+				     .column = entry->place.column,
+				     .text = entry->text,
+			     });
+	}
+	if (notes->dropped > 0)
+		report_dropped(notes, report, user);
+}
+
+/* --- wording --- */
+
+const char *quoted(struct arena *arena, const char *text, size_t size)
+{
+	enum { SHOWN = 48 };
+	char buffer[SHOWN * 4 + 8];
+	size_t n = 0;
+
+	buffer[n++] = '\'';
+	for (size_t i = 0; i < size; i++) {
+		const unsigned char c = (unsigned char)text[i];
+
+		/* Never cut inside a UTF-8 sequence. */
+		if (i >= SHOWN && (c & 0xc0) != 0x80) {
+			memcpy(buffer + n, "...", 3);
+			n += 3;
+			break;
+		}
+		if (c < 0x20 || c == 0x7f)
+			n += (size_t)sprintf(buffer + n, "\\x%02x", c);
+		else
+			buffer[n++] = (char)c;
+	}
+	buffer[n++] = '\'';
+	return arena_copy(arena, buffer, n);
+}
+
+static size_t smallest(size_t a, size_t b, size_t c)
+{
+	const size_t ab = a < b ? a : b;
+
+	return ab < c ? ab : c;
+}
+
+/* Letters to add, drop or change to make one word the other; far apart if a word is long. */
+static size_t distance(const char *a, const char *b)
+{
+	enum { WORD = 31 };
+	size_t row[WORD + 1], n = strlen(a), m = strlen(b);
+
+	if (n > WORD || m > WORD)
+		return WORD;
+	for (size_t j = 0; j <= m; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= n; i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= m; j++) {
+			const size_t changed = diagonal + (a[i - 1] != b[j - 1]);
+
+			diagonal = row[j];
+			row[j] = smallest(changed, row[j] + 1, row[j - 1] + 1);
+		}
+	}
+	return row[m];
+}
+
+/* Two slips of the finger, one in a short word. */
+static const char *nearest(const char *word, const char *const *known, size_t n_known)
+{
+	size_t best = strlen(word) > 3 ? 3 : 2;
+	const char *found = NULL;
+
+	for (size_t i = 0; i < n_known; i++) {
+		const size_t d = distance(word, known[i]);
+
+		if (d < best) {
+			best = d;
+			found = known[i];
+		}
+	}
+	return found;
+}
+
+const char *known_words(struct arena *arena, const char *word, const char *const *known,
+			size_t n_known)
+{
+	enum { SHOWN = 16 };
+	const char *meant = nearest(word, known, n_known);
+	char *text = meant ? arena_printf(arena, " (did you mean '%s'?)", meant)
+			   : arena_copy(arena, "", 0);
+
+	if (n_known == 0)
+		return text ? text : "";
+	for (size_t i = 0; text && i < n_known && i < SHOWN; i++)
+		text = arena_printf(arena, "%s%s%s", text, i == 0 ? "; known: " : ", ", known[i]);
+	if (text && n_known > SHOWN)
+		text = arena_printf(arena, "%s and %zu more", text, n_known - SHOWN);
+	return text ? text : "";
+}

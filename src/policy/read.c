@@ -1,0 +1,383 @@
+/*
+ * policy/read.c - what each key of a policy means
+ * SPDX-License-Identifier: MIT
+ */
+#include <string.h>
+
+#include "policy/fields.h"
+#include "policy/scalar.h"
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+/* --- limits --- */
+
+static void read_unit(struct compiler *c, const struct node *value, void *target)
+{
+	struct draft_limit *limit = target;
+
+	limit->unit_at = value;
+	if (good_name(c, value))
+		limit->unit = value->text;
+}
+
+static void read_kind(struct compiler *c, const struct node *value, void *target)
+{
+	static const char *const kinds[] = {"bucket"};
+	struct draft_limit *limit = target;
+
+	limit->later = schema_choose(c, value, "kind", kinds, LENGTH(kinds)) < 0;
+}
+
+static void read_scope_field(struct compiler *c, const struct node *value, void *target)
+{
+	/* In the order of the RATION_SCOPE_* bits. */
+	static const char *const fields[] = {"tenant", "vendor", "class", "account", "resource"};
+	struct draft_limit *limit = target;
+	const int field = schema_choose(c, value, "scope field", fields, LENGTH(fields));
+	const uint32_t bit = field < 0 ? 0 : UINT32_C(1) << field;
+
+	if (field < 0)
+		limit->scope_broken = true;
+	else if (limit->scope & bit)
+		error_at(c, value, "duplicate '%s' in scope", fields[field]);
+	limit->scope |= bit;
+}
+
+#define SCOPE_FORM                                                                                 \
+	"a list of tenant, vendor, class, account and resource, such as [tenant, vendor], or []"
+
+static void read_scope(struct compiler *c, const struct node *value, void *target)
+{
+	struct draft_limit *limit = target;
+
+	if (value->kind != NODE_LIST) {
+		limit->scope_broken = true;
+		node_expected(&c->notes, value, SCOPE_FORM);
+		return;
+	}
+	schema_items(c, value, SCOPE_FORM, read_scope_field, limit);
+}
+
+#define LIMIT(member) offsetof(struct draft_limit, member)
+
+static const struct field limit_fields[] = {
+	{"name", read_name, LIMIT(named), "messages and overrides call it by that", ANYWHERE},
+	{"unit", read_unit, 0, NULL, ANYWHERE},
+	{"kind", read_kind, 0, NULL, ANYWHERE},
+	{"rate", read_rate, LIMIT(written), NULL, ANYWHERE},
+	{"burst", read_burst, LIMIT(written), NULL, ANYWHERE},
+	{"scope", read_scope, 0, "per whom it is counted, such as [tenant, vendor]", ANYWHERE},
+	{"margin", read_margin, LIMIT(written), NULL, ANYWHERE},
+	{"share", read_share, LIMIT(written), NULL, ANYWHERE},
+	{"delay", read_delay, LIMIT(written), NULL, ANYWHERE},
+	{"default_cost", read_default_cost, LIMIT(written), NULL, ANYWHERE},
+};
+static const struct schema limit_schema = SCHEMA("a limit", limit_fields);
+
+static void check_limit(struct compiler *c, const struct node *value, struct draft_limit *limit)
+{
+	const struct written *written = &limit->written;
+
+	if (limit->later)
+		return;
+	if (!written->at[WRITTEN_RATE])
+		error_at(c, value,
+			 "missing key 'rate' of a limit: how much in what time, such as "
+			 "100/s");
+	if (!written->at[WRITTEN_BURST] && limit->unit && !limit_counts_requests(limit))
+		error_at(c, value,
+			 "missing key 'burst' of a limit: only for requests is there a default");
+}
+
+static void read_limit(struct compiler *c, const struct node *value, void *target)
+{
+	struct draft_vendor *vendor = target;
+	struct draft_limit *limit = arena_alloc(&c->arena, sizeof(*limit));
+
+	if (!limit)
+		return;
+	limit->vendor = vendor;
+	limit->unit = "requests";
+	limit->unit_at = value;
+	limit->named.at = value;
+	schema_walk(c, value, &limit_schema, limit);
+	if (value->kind != NODE_MAP || !limit->named.name) {
+		c->incomplete = true;
+		return;
+	}
+	check_limit(c, value, limit);
+	if (list_add(&c->limits, &c->arena, limit))
+		list_add(&vendor->limits, &c->arena, limit);
+}
+
+static void read_limits(struct compiler *c, const struct node *value, void *target)
+{
+	schema_items(c, value, "a list of limits", read_limit, target);
+}
+
+static void read_limits_of_all(struct compiler *c, const struct node *value, void *target)
+{
+	(void)target;
+	read_limits(c, value, &c->all);
+}
+
+/* --- vendors --- */
+
+static const struct field vendor_fields[] = {
+	{"limits", read_limits, 0, NULL, ANYWHERE},
+	{"delay", read_delay, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
+	{"margin", read_margin, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
+	{"share", read_share, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
+};
+static const struct schema vendor_schema = SCHEMA("a vendor", vendor_fields);
+
+/* Under a tenant these two mean something else. */
+static bool reserved_name(const char *name)
+{
+	return strcmp(name, "plan") == 0 || strcmp(name, ALL_VENDORS) == 0;
+}
+
+static void read_vendor(struct compiler *c, const struct node *key, const struct node *value,
+			void *target)
+{
+	struct draft_vendor *vendor = NULL;
+
+	(void)target;
+	if (good_name(c, key) && reserved_name(key->text))
+		error_at(c, key, "a vendor cannot be called '%s'", key->text);
+	else if (scalar_name(key->text, key->size))
+		vendor = list_new(&c->vendors, &c->arena, sizeof(*vendor));
+	if (!vendor) {
+		c->incomplete = true;
+		return;
+	}
+	vendor->named = (struct named){key->text, key};
+	if (!node_empty(value))
+		schema_walk(c, value, &vendor_schema, vendor);
+}
+
+static void read_vendors(struct compiler *c, const struct node *value, void *target)
+{
+	schema_entries(c, value, "a mapping of vendors", read_vendor, target);
+}
+
+/* --- plans and tenants --- */
+
+static const struct field override_fields[] = {
+	{"rate", read_rate, 0, NULL, ANYWHERE},
+	{"burst", read_burst, 0, NULL, ANYWHERE},
+	{"margin", read_margin, 0, NULL, ANYWHERE},
+	{"share", read_share, 0, NULL, ANYWHERE},
+};
+static const struct schema override_schema = SCHEMA("an override", override_fields);
+
+struct override_place {
+	struct draft_owner *owner;
+	const struct node *vendor;
+};
+
+static void read_override(struct compiler *c, const struct node *key, const struct node *value,
+			  void *target)
+{
+	const struct override_place *place = target;
+	struct draft_override *o;
+
+	if (!good_name(c, key))
+		return;
+	o = list_new(&place->owner->overrides, &c->arena, sizeof(*o));
+	if (!o)
+		return;
+	o->owner = place->owner;
+	o->vendor_at = place->vendor;
+	o->limit_name = (struct named){key->text, key};
+	schema_walk(c, value, &override_schema, &o->written);
+}
+
+static void read_owner_entry(struct compiler *c, const struct node *key, const struct node *value,
+			     void *target)
+{
+	struct override_place place = {target, key};
+
+	if (good_name(c, key))
+		schema_entries(c, value, "a mapping of limits", read_override, &place);
+}
+
+static void read_tenant_entry(struct compiler *c, const struct node *key, const struct node *value,
+			      void *target)
+{
+	struct draft_owner *tenant = target;
+
+	if (strcmp(key->text, "plan") != 0)
+		read_owner_entry(c, key, value, tenant);
+	else if (tenant->plan_at)
+		error_at(c, key, "duplicate key 'plan': it is already in line %u",
+			 tenant->plan_at->place.line);
+	else if (good_name(c, value))
+		tenant->plan_at = value;
+}
+
+static void read_plan(struct compiler *c, const struct node *key, const struct node *value,
+		      void *target)
+{
+	struct draft_owner *plan;
+
+	(void)target;
+	if (!good_name(c, key)) {
+		c->incomplete = true;
+		return;
+	}
+	plan = list_new(&c->plans, &c->arena, sizeof(*plan));
+	if (!plan)
+		return;
+	plan->named = (struct named){key->text, key};
+	schema_entries(c, value, "a plan (a mapping of vendors)", read_owner_entry, plan);
+}
+
+static void read_plans(struct compiler *c, const struct node *value, void *target)
+{
+	schema_entries(c, value, "a mapping of plans", read_plan, target);
+}
+
+static void read_tenant(struct compiler *c, const struct node *key, const struct node *value,
+			void *target)
+{
+	struct draft_owner *tenant;
+
+	(void)target;
+	if (!good_tenant(c, key))
+		return;
+	tenant = list_new(&c->tenants, &c->arena, sizeof(*tenant));
+	if (!tenant)
+		return;
+	tenant->named = (struct named){key->text, key};
+	schema_entries(c, value, "a tenant (a mapping such as {plan: gold})", read_tenant_entry,
+		       tenant);
+}
+
+static void read_tenants(struct compiler *c, const struct node *value, void *target)
+{
+	schema_entries(c, value, "a mapping of tenants", read_tenant, target);
+}
+
+/* --- the top level --- */
+
+static void read_version(struct compiler *c, const struct node *value, void *target)
+{
+	(void)target;
+	if (!is_text(value) || strcmp(value->text, "1") != 0)
+		node_expected(&c->notes, value, "version 1, the only one there is");
+}
+
+static void read_class(struct compiler *c, const struct node *value, void *target)
+{
+	struct named *class;
+
+	(void)target;
+	if (value->kind == NODE_MAP) {
+		error_at(c, value, "a list of who may claim a class is not supported yet");
+		return;
+	}
+	if (!good_name(c, value))
+		return;
+	for (uint32_t i = 0; i < c->classes.count; i++) {
+		class = c->classes.item[i];
+		if (strcmp(class->name, value->text) == 0) {
+			error_at(c, value, "duplicate class '%s'", class->name);
+			return;
+		}
+	}
+	if (c->classes.count == CLASSES_MAX) {
+		error_at(c, value, "expected at most %u classes, found one more: '%s'", CLASSES_MAX,
+			 value->text);
+		return;
+	}
+	class = list_new(&c->classes, &c->arena, sizeof(*class));
+	if (class)
+		*class = (struct named){value->text, value};
+}
+
+#define CLASSES_FORM "a list of classes, most protected first, such as [interactive, bulk]"
+
+static void read_classes(struct compiler *c, const struct node *value, void *target)
+{
+	if (value->kind != NODE_LIST || !value->first)
+		node_expected(&c->notes, value,
+			      value->kind == NODE_LIST ? CLASSES_FORM ", not an empty one"
+						       : CLASSES_FORM);
+	else
+		schema_items(c, value, CLASSES_FORM, read_class, target);
+}
+
+static void read_mode(struct compiler *c, const struct node *value, void *target)
+{
+	/* In the order of enum blob_mode. */
+	static const char *const modes[] = {"enforce", "shadow"};
+	const int mode = schema_choose(c, value, "mode", modes, LENGTH(modes));
+
+	(void)target;
+	if (mode >= 0)
+		c->mode = (uint32_t)mode;
+}
+
+/*
+ * DESIGN's other default, the clock skew between us and a vendor, matters to calendar windows alone; until there
+ * are any it is refused like them, because a policy must not say what nobody keeps.
+ */
+static const struct field default_fields[] = {
+	{"delay", read_delay, 0, NULL, ANYWHERE},
+	{"mode", read_mode, 0, NULL, ANYWHERE},
+	{"share", read_share, 0, NULL, ANYWHERE},
+	{"margin", read_margin, 0, NULL, ANYWHERE},
+};
+static const struct schema default_schema = SCHEMA("the defaults", default_fields);
+
+static void read_defaults(struct compiler *c, const struct node *value, void *target)
+{
+	(void)target;
+	if (!node_empty(value))
+		schema_walk(c, value, &default_schema, &c->defaults);
+}
+
+static void add_include(struct compiler *c, const struct node *value)
+{
+	struct draft_include *include = list_new(&c->includes, &c->arena, sizeof(*include));
+
+	if (include)
+		include->at = value;
+}
+
+static void read_include_item(struct compiler *c, const struct node *value, void *target)
+{
+	(void)target;
+	if (is_text(value) && value->size > 0)
+		add_include(c, value);
+	else
+		node_expected(&c->notes, value, "a file name or pattern, such as tenants.d/*.yaml");
+}
+
+static void read_include(struct compiler *c, const struct node *value, void *target)
+{
+	if (value->kind == NODE_LIST)
+		schema_items(c, value, "", read_include_item, target);
+	else if (!node_empty(value))
+		read_include_item(c, value, target);
+}
+
+static const struct field policy_fields[] = {
+	{"version", read_version, 0, "write version: 1", MAIN_NEEDS},
+	{"classes", read_classes, 0, "traffic classes, most protected first", MAIN_ONLY},
+	{"defaults", read_defaults, 0, NULL, MAIN_ONLY},
+	{"limits", read_limits_of_all, 0, NULL, ANYWHERE},
+	{"vendors", read_vendors, 0, NULL, ANYWHERE},
+	{"plans", read_plans, 0, NULL, ANYWHERE},
+	{"tenants", read_tenants, 0, NULL, ANYWHERE},
+	{"include", read_include, 0, NULL, ANYWHERE},
+};
+static const struct schema policy_schema = SCHEMA("a policy", policy_fields);
+
+void read_policy(struct compiler *c, const struct node *root)
+{
+	if (root->kind != NODE_MAP)
+		c->incomplete = true;
+	schema_walk(c, root, &policy_schema, c);
+}
