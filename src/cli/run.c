@@ -149,7 +149,7 @@ static int write_report(const struct run *run, const char *path, FILE *file)
 
 	json_decref(report);
 	failed |= fputc('\n', file) == EOF;
-	failed |= fclose(file) != 0;
+	failed |= fflush(file) != 0;
 	if (!failed)
 		return EX_OK;
 	return cli_fail(EX_IOERR, command, "cannot write %s: %s", path, strerror(errno));
@@ -175,11 +175,29 @@ static int work(struct run *run, const struct options *o, struct ration *ration,
 	return status;
 }
 
+/* Opens the output last: from then on the run may be resumed. */
+static int with_output(struct run *run, const struct options *o, struct ration *ration,
+		       FILE *report)
+{
+	uint64_t unknown = 0;
+	int status = output_open(&run->output, o->out, o->resume, &run->done, &unknown);
+
+	if (unknown > 0)
+		cli_fail(EX_OK, command, "%llu requests of the run before have an unknown fate",
+			 (unsigned long long)unknown);
+	if (status != EX_OK) {
+		output_close(&run->output, false);
+		return status;
+	}
+	status = work(run, o, ration, report);
+	output_close(&run->output, !run->output.failed);
+	return status;
+}
+
 static int with_files(struct run *run, const struct options *o)
 {
 	struct ration *ration;
-	FILE *report;
-	uint64_t unknown = 0;
+	FILE *report = NULL;
 	int status = open_quota(run, o, &ration);
 
 	if (status == EX_OK)
@@ -187,15 +205,10 @@ static int with_files(struct run *run, const struct options *o)
 	if (status == EX_OK)
 		status = open_report(o->report, &report);
 	if (status == EX_OK)
-		status = output_open(&run->output, o->out, o->resume, &run->done, &unknown);
-	if (status == EX_OK) {
-		if (unknown > 0)
-			cli_fail(EX_OK, command,
-				 "%llu requests of the run before have an unknown fate",
-				 (unsigned long long)unknown);
-		status = work(run, o, ration, report);
-		output_close(&run->output, !run->output.failed);
-	}
+		status = with_output(run, o, ration, report);
+	if (report && fclose(report) != 0 && status <= 1)
+		status = cli_fail(EX_IOERR, command, "cannot write %s: %s", o->report,
+				  strerror(errno));
 	ration_detach(&ration);
 	return status;
 }
@@ -216,7 +229,7 @@ int cmd_run(int argc, char **argv)
 	run->output = (struct output){.fd = -1, .journal = -1};
 	status = with_files(run, &options);
 	lines_free(&run->input);
-	queue_free(&run->queue);
+	backlog_free(&run->backlog);
 	report_free(&run->report);
 	idset_free(&run->done);
 	idset_free(&run->seen);

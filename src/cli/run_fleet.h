@@ -11,7 +11,7 @@
 #include <poll.h>
 #include <sys/types.h>
 
-#include "cli/run_queue.h"
+#include "cli/run_backlog.h"
 #include "cli/run_worker.h"
 
 struct fleet_worker {

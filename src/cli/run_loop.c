@@ -120,7 +120,7 @@ static void on_answer(void *user, struct item *item, const struct frame_answer *
 
 	write_result(run, item->id, answer, text, size);
 	report_add(&run->report, &item->key->report, item->cost, answer);
-	queue_done(&run->queue, item);
+	backlog_done(&run->backlog, item);
 }
 
 static bool stopping(const struct run *run)
@@ -136,11 +136,11 @@ static void on_back(void *user, struct item *item, bool lost)
 
 	if (stopping(run)) {
 		run->report.not_sent++;
-		queue_done(&run->queue, item);
+		backlog_done(&run->backlog, item);
 	} else if (lost && item->handed >= HANDED_MAX) {
 		on_answer(run, item, &answer, text, sizeof(text) - 1);
 	} else {
-		queue_again(&run->queue, item);
+		backlog_again(&run->backlog, item);
 	}
 }
 
@@ -189,8 +189,8 @@ static void enqueue(struct run *run, json_t *root, char *id, const char *text, s
 		if (key[i] && strlen(key[i]) > RATION_KEY_MAX)
 			key[i] = NULL;
 	}
-	queue_add(&run->queue, queue_key(&run->queue, &run->report, key), id,
-		  json_is_object(cost) ? json_incref(cost) : NULL, text, size, clock_boot_ns());
+	backlog_add(&run->backlog, backlog_key(&run->backlog, &run->report, key), id,
+		    json_is_object(cost) ? json_incref(cost) : NULL, text, size, clock_boot_ns());
 }
 
 static void take_line(struct run *run, const char *text, size_t size)
@@ -215,7 +215,7 @@ static void take_line(struct run *run, const char *text, size_t size)
 static bool wants_input(const struct run *run)
 {
 	return !stopping(run) && !run->input_failed && !run->input.eof &&
-	       run->queue.n_queued < AHEAD_LINES && run->queue.bytes < AHEAD_BYTES;
+	       run->backlog.n_queued < AHEAD_LINES && run->backlog.bytes < AHEAD_BYTES;
 }
 
 /* All whole lines that are there; one read holds a bounded number of them. */
@@ -262,8 +262,8 @@ static void read_signals(struct run *run)
 
 static void hand_out(struct run *run)
 {
-	while (run->queue.n_queued > 0 && fleet_has_room(&run->fleet))
-		fleet_give(&run->fleet, queue_next(&run->queue));
+	while (run->backlog.n_queued > 0 && fleet_has_room(&run->fleet))
+		fleet_give(&run->fleet, backlog_next(&run->backlog));
 }
 
 /* Waits for anything, does it, writes the results. */
@@ -289,7 +289,7 @@ static void turn(struct run *run)
 
 static bool finished(const struct run *run)
 {
-	return run->queue.n_queued == 0 && run->queue.n_out == 0 &&
+	return run->backlog.n_queued == 0 && run->backlog.n_out == 0 &&
 	       (run->input.eof || run->input_failed || stopping(run));
 }
 
@@ -300,9 +300,9 @@ static void begin_stop(struct run *run)
 		run_progress_clear(run);
 		cli_fail(EX_OK, command,
 			 "stopping; %zu requests are with workers (once more to abort)",
-			 run->queue.n_out);
+			 run->backlog.n_out);
 	}
-	run->report.not_sent += queue_clear(&run->queue);
+	run->report.not_sent += backlog_clear(&run->backlog);
 	fleet_tell(&run->fleet, FRAME_STOP);
 }
 
@@ -337,7 +337,7 @@ int run_loop(struct run *run)
 		hand_out(run);
 		turn(run);
 	}
-	run->report.not_sent += queue_clear(&run->queue);
+	run->report.not_sent += backlog_clear(&run->backlog);
 	run->report.end_ns = clock_boot_ns();
 	run->report.workers_lost = run->fleet.lost;
 	fleet_tell(&run->fleet, FRAME_END);

@@ -6,15 +6,15 @@
 #define RATION_CLI_RUN_LOOP_H
 
 #include "cli/lines.h"
+#include "cli/run_backlog.h"
 #include "cli/run_fleet.h"
 #include "cli/run_journal.h"
-#include "cli/run_queue.h"
 #include "cli/run_report.h"
 
 struct run {
 	struct lines input;
 	struct output output;
-	struct queue queue;
+	struct backlog backlog;
 	struct fleet fleet;
 	struct report report;
 	struct idset done;   /* had a result before this run */

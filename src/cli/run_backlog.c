@@ -1,5 +1,5 @@
 /*
- * cli/run_queue.c - requests read ahead, one queue for each key
+ * cli/run_backlog.c - requests read ahead, one queue for each key
  * SPDX-License-Identifier: MIT
  */
 #include <stdlib.h>
@@ -7,10 +7,10 @@
 
 #include "cli/cli.h"
 #include "cli/request.h"
-#include "cli/run_queue.h"
+#include "cli/run_backlog.h"
 
 /* Into the list of its level, as the last of the ring: keys of one level take turns. */
-static void list(struct queue *q, struct key_queue *key)
+static void list(struct backlog *q, struct key_queue *key)
 {
 	struct key_queue **level = &q->levels[key->out];
 
@@ -27,7 +27,7 @@ static void list(struct queue *q, struct key_queue *key)
 		q->lowest = key->out;
 }
 
-static void unlist(struct queue *q, struct key_queue *key)
+static void unlist(struct backlog *q, struct key_queue *key)
 {
 	struct key_queue **level = &q->levels[key->out];
 
@@ -38,12 +38,12 @@ static void unlist(struct queue *q, struct key_queue *key)
 	key->next = key->prev = NULL;
 }
 
-struct key_queue *queue_key(struct queue *queue, struct report *report,
-			    const char *const key[KEY_FIELDS])
+struct key_queue *backlog_key(struct backlog *backlog, struct report *report,
+			      const char *const key[KEY_FIELDS])
 {
 	char text[REQUEST_KEY_TEXT];
 	size_t size = request_key_text(key, text, sizeof(text));
-	void **at = table_at(&queue->keys, text, size);
+	void **at = table_at(&backlog->keys, text, size);
 
 	if (!*at) {
 		struct key_queue *made = cli_need(calloc(1, sizeof(*made)));
@@ -54,8 +54,8 @@ struct key_queue *queue_key(struct queue *queue, struct report *report,
 	return *at;
 }
 
-void queue_add(struct queue *queue, struct key_queue *key, char *id, json_t *cost, const char *line,
-	       size_t size, uint64_t read_ns)
+void backlog_add(struct backlog *backlog, struct key_queue *key, char *id, json_t *cost,
+		 const char *line, size_t size, uint64_t read_ns)
 {
 	struct item *item = cli_alloc(NULL, sizeof(*item) + size, 1);
 
@@ -67,93 +67,93 @@ void queue_add(struct queue *queue, struct key_queue *key, char *id, json_t *cos
 		key->head = item;
 	key->tail = item;
 	if (!key->next)
-		list(queue, key);
-	queue->n_queued++;
-	queue->bytes += size;
+		list(backlog, key);
+	backlog->n_queued++;
+	backlog->bytes += size;
 }
 
-struct item *queue_next(struct queue *queue)
+struct item *backlog_next(struct backlog *backlog)
 {
 	struct key_queue *key;
 	struct item *item;
 
-	if (queue->n_queued == 0)
+	if (backlog->n_queued == 0)
 		return NULL;
-	while (!queue->levels[queue->lowest])
-		queue->lowest++;
-	key = queue->levels[queue->lowest];
-	unlist(queue, key);
+	while (!backlog->levels[backlog->lowest])
+		backlog->lowest++;
+	key = backlog->levels[backlog->lowest];
+	unlist(backlog, key);
 	item = key->head;
 	key->head = item->next;
 	item->next = NULL;
 	key->out++;
 	if (key->head)
-		list(queue, key);
-	queue->n_queued--;
-	queue->n_out++;
+		list(backlog, key);
+	backlog->n_queued--;
+	backlog->n_out++;
 	return item;
 }
 
 /* One less is out; its key changes lists. */
-static void came_back(struct queue *queue, struct key_queue *key)
+static void came_back(struct backlog *backlog, struct key_queue *key)
 {
 	bool listed = key->next != NULL;
 
 	if (listed)
-		unlist(queue, key);
+		unlist(backlog, key);
 	key->out--;
 	if (listed)
-		list(queue, key);
-	queue->n_out--;
+		list(backlog, key);
+	backlog->n_out--;
 }
 
-static void free_item(struct queue *queue, struct item *item)
+static void free_item(struct backlog *backlog, struct item *item)
 {
-	queue->bytes -= item->size;
+	backlog->bytes -= item->size;
 	json_decref(item->cost);
 	free(item->id);
 	free(item);
 }
 
-void queue_done(struct queue *queue, struct item *item)
+void backlog_done(struct backlog *backlog, struct item *item)
 {
-	came_back(queue, item->key);
-	free_item(queue, item);
+	came_back(backlog, item->key);
+	free_item(backlog, item);
 }
 
-void queue_again(struct queue *queue, struct item *item)
+void backlog_again(struct backlog *backlog, struct item *item)
 {
 	struct key_queue *key = item->key;
 
-	came_back(queue, key);
+	came_back(backlog, key);
 	item->next = key->head;
 	if (!key->head)
 		key->tail = item;
 	key->head = item;
 	if (!key->next)
-		list(queue, key);
-	queue->n_queued++;
+		list(backlog, key);
+	backlog->n_queued++;
 }
 
-size_t queue_clear(struct queue *queue)
+size_t backlog_clear(struct backlog *backlog)
 {
 	size_t n = 0;
 	struct item *item;
 
-	while ((item = queue_next(queue))) {
-		queue_done(queue, item);
+	while ((item = backlog_next(backlog))) {
+		backlog_done(backlog, item);
 		n++;
 	}
 	return n;
 }
 
-void queue_free(struct queue *queue)
+void backlog_free(struct backlog *backlog)
 {
 	const struct table_entry *e;
 	size_t cursor = 0;
 
-	queue_clear(queue);
-	while ((e = table_next(&queue->keys, &cursor)))
+	backlog_clear(backlog);
+	while ((e = table_next(&backlog->keys, &cursor)))
 		free(e->value);
-	table_free(&queue->keys);
+	table_free(&backlog->keys);
 }

@@ -1,5 +1,5 @@
 /*
- * cli/run_queue.h - requests read ahead, one queue for each key
+ * cli/run_backlog.h - requests read ahead, one queue for each key
  * SPDX-License-Identifier: MIT
  *
  * Keys differ in how fast their quota lets them go. Were requests handed out in the order of the file, those of slow
@@ -8,8 +8,8 @@
  *
  * Keys with something queued stand in lists by how many they have out; the lowest list that is not empty is next.
  */
-#ifndef RATION_CLI_RUN_QUEUE_H
-#define RATION_CLI_RUN_QUEUE_H
+#ifndef RATION_CLI_RUN_BACKLOG_H
+#define RATION_CLI_RUN_BACKLOG_H
 
 #include "cli/run_report.h"
 
@@ -36,37 +36,37 @@ struct key_queue {
 	struct report_key report;
 };
 
-enum { QUEUE_LEVELS = RUN_WINDOW * RUN_WORKERS_MAX + 1 };
+enum { BACKLOG_LEVELS = RUN_WINDOW * RUN_WORKERS_MAX + 1 };
 
-struct queue {
+struct backlog {
 	struct table keys;
-	struct key_queue *levels[QUEUE_LEVELS]; /* any member of the ring, or NULL */
-	unsigned lowest;                        /* no list below it has anything */
+	struct key_queue *levels[BACKLOG_LEVELS]; /* any member of the ring, or NULL */
+	unsigned lowest;                          /* no list below it has anything */
 	size_t n_queued;
 	size_t n_out;
 	size_t bytes; /* of the lines of both */
 };
 
 /* The queue of a key, made if need be. */
-struct key_queue *queue_key(struct queue *queue, struct report *report,
-			    const char *const key[KEY_FIELDS]);
+struct key_queue *backlog_key(struct backlog *backlog, struct report *report,
+			      const char *const key[KEY_FIELDS]);
 
 /* A new request, at the end of its key's queue. Takes id and cost. */
-void queue_add(struct queue *queue, struct key_queue *key, char *id, json_t *cost, const char *line,
-	       size_t size, uint64_t read_ns);
+void backlog_add(struct backlog *backlog, struct key_queue *key, char *id, json_t *cost,
+		 const char *line, size_t size, uint64_t read_ns);
 
-/* Take the next one out; NULL: nothing is queued. It counts as out until queue_done() or queue_again(). */
-struct item *queue_next(struct queue *queue);
+/* Take the next one out; NULL: nothing is queued. It counts as out until backlog_done() or backlog_again(). */
+struct item *backlog_next(struct backlog *backlog);
 
 /* It has its result, or is dropped: frees it. */
-void queue_done(struct queue *queue, struct item *item);
+void backlog_done(struct backlog *backlog, struct item *item);
 
 /* It was not sent: to the front of its queue. */
-void queue_again(struct queue *queue, struct item *item);
+void backlog_again(struct backlog *backlog, struct item *item);
 
 /* Drops all that is queued; returns how many. */
-size_t queue_clear(struct queue *queue);
+size_t backlog_clear(struct backlog *backlog);
 
-void queue_free(struct queue *queue);
+void backlog_free(struct backlog *backlog);
 
 #endif
