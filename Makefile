@@ -38,7 +38,6 @@ SUPPORT_C    := $(wildcard tests/support_*.c)
 BENCHES      := $(patsubst bench/%.c,%,$(wildcard bench/bench_*.c))
 PAGES        := $(wildcard man/*.[1-8])
 
-pkg = $(shell pkg-config $(1) $(2) 2>/dev/null)
 YAML_LIBS       := -lyaml
 HTTP_LIBS       := -lcurl -luring -ljansson
 SUPERVISOR_LIBS := -lsystemd -lbsd -luring -lyaml
@@ -128,6 +127,127 @@ $(B)/$(1).so: $(B)/$(1).so.$(SO_MAJOR)
 endef
 
 $(eval $(call shared,libration,$(call objects,$(B),$(CORE_C)),src/client/libration.map,))
+$(eval $(call shared,libration-embed,$(call objects,$(B),$(EMBED_C)) $(call objects,$(B),$(CORE_C)),src/policy/libration-embed.map,$(YAML_LIBS)))
+$(eval $(call shared,libration-http,$(call objects,$(B),$(HTTP_C)),src/http/libration-http.map,-L$(B) -lration $(HTTP_LIBS)))
+$(B)/libration-http.so.$(VERSION): $(B)/libration.so
+
+# --- packages ---
+
+BUILD_PACKAGES := gcc make pkg-config libc6-dev liburing-dev libcurl4-openssl-dev libbsd-dev \
+	libjansson-dev libyaml-dev libsystemd-dev
+TEST_PACKAGES := $(BUILD_PACKAGES) g++ clang libclang-rt-14-dev libcriterion-dev musl-tools \
+	nginx-light openssl strace mandoc systemd python3 nodejs redis-server libhiredis-dev procps
+LINT_PACKAGES := clang-format clang-tidy cppcheck universal-ctags
+
+deps:
+	@.ci/deps $(BUILD_PACKAGES)
+
+deps-test:
+	@.ci/deps $(TEST_PACKAGES)
+
+# --- the README's two commands ---
+
+demo: deps-test
+	@$(MAKE) --no-print-directory all
+	@RATION_BUILD=$(B) src/examples/demo.sh
+
+JOBS ?= 2
+
+check: deps-test
+	@$(MAKE) --no-print-directory -j$(JOBS) all check-programs
+	@$(MAKE) --no-print-directory -s check-list >$(B)/tests.list
+	@RATION_BUILD=$(B)/asan tests/run_tests.sh $(JOBS) $(B)/tests.list
+
+check-programs: $(B)/asan/ration $(B)/asan/rationd $(TESTS:%=$(B)/asan/tests/%) \
+	$(TSAN_TESTS:%=$(B)/tsan/tests/%)
+
+# One line a test, as tests/run_tests.sh reads them.
+check-list:
+	@for t in $(TESTS); do echo "criterion $(B)/asan/tests/$$t"; done
+	@for t in $(TSAN_TESTS); do echo "criterion $(B)/tsan/tests/$$t"; done
+	@echo "check clang $(MAKE) --no-print-directory -s CC=clang B=$(B)/clang all"
+	@echo "check musl $(MAKE) --no-print-directory -s $(B)/smoke_musl && $(B)/smoke_musl"
+	@for c in g++ clang++; do echo "check $$c $$c -std=c++17 -Wall -Wextra -Werror -Iinclude" \
+		"tests/smoke_cxx.cc -o $(B)/smoke_$$c -L$(B) -lration -Wl,-rpath,$(abspath $(B)) && $(B)/smoke_$$c"; done
+	@for p in $(PAGES); do echo "check $$p mandoc -T lint -W warning $$p"; done
+	@echo "check systemd-verify tests/run_units.sh $(B)"
+
+.PHONY: check-programs check-list
+
+MUSL_C := $(CORE_C) tests/smoke_musl.c
+$(B)/smoke_musl: $(MUSL_C)
+	@mkdir -p $(@D)
+	$(Q)musl-gcc -static -std=gnu11 $(ARCH) $(CPPFLAGS) -O2 -Wall -Wextra -Werror -o $@ $(MUSL_C)
+
+# --- measuring and tidying ---
+
+bench: deps-test
+	@$(MAKE) --no-print-directory all $(BENCHES:%=$(B)/bench/%)
+	@RATION_BUILD=$(B) bench/run.sh
+
+TIDY_C := $(ALL_C) $(wildcard src/examples/*.c)
+FORMATTED := $(wildcard src/*/*.[ch] include/ration/*.h tests/*.[ch] bench/*.[ch])
+
+lint:
+	@.ci/deps $(BUILD_PACKAGES) $(LINT_PACKAGES)
+	clang-format --dry-run -Werror $(FORMATTED)
+	clang-tidy --quiet $(TIDY_C) -- -std=gnu11 $(ARCH) $(CPPFLAGS)
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+		--error-exitcode=1 -D_GNU_SOURCE -D__GCC_HAVE_SYNC_COMPARE_AND_SWAP_16=1 \
+		-D__linux__ -Iinclude -Isrc $(TIDY_C)
+	tests/run_sizes.sh $(TIDY_C)
+
+format:
+	clang-format -i $(FORMATTED)
+
+# --- installing ---
+
+bindir     := $(PREFIX)/bin
+sbindir    := $(PREFIX)/sbin
+libdir     := $(PREFIX)/lib
+includedir := $(PREFIX)/include/ration
+mandir     := $(PREFIX)/share/man
+sharedir   := $(PREFIX)/share/ration
+unitdir    := $(PREFIX)/lib/systemd/system
+sysusers   := $(PREFIX)/lib/sysusers.d
+LIBRARIES  := libration libration-embed libration-http
+SHARED     := $(foreach l,$(LIBRARIES),$(l).so $(l).so.$(SO_MAJOR) $(l).so.$(VERSION))
+UNITS      := rationd.service rationd.socket
+HEADERS    := $(notdir $(wildcard include/ration/*.h))
+SAMPLES    := $(notdir $(filter-out %.c,$(wildcard src/examples/*)))
+
+# $(1) library  $(2) what it is  $(3) what else it needs
+define pkgconfig
+printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
+	'Name: $(1)' 'Description: $(2)' 'Version: $(VERSION)' $(3) \
+	'Libs: -L$${libdir} -l$(1:lib%=%)' 'Cflags: -I$${includedir}' \
+	>$(DESTDIR)$(libdir)/pkgconfig/$(1).pc
+endef
+
+install: all
+	install -d $(addprefix $(DESTDIR),$(bindir) $(sbindir) $(libdir)/pkgconfig $(includedir) \
+		$(sharedir)/examples $(unitdir) $(sysusers))
+	install -m 755 $(B)/ration $(DESTDIR)$(bindir)/ration
+	install -m 755 $(B)/rationd $(DESTDIR)$(sbindir)/rationd
+	cp -P $(addprefix $(B)/,$(SHARED)) $(DESTDIR)$(libdir)/
+	install -m 644 $(LIBRARIES:%=$(B)/%.a) $(DESTDIR)$(libdir)/
+	install -m 644 $(HEADERS:%=include/ration/%) $(DESTDIR)$(includedir)/
+	@$(call pkgconfig,libration,take from shared vendor quotas)
+	@$(call pkgconfig,libration-embed,ration without a supervisor,'Requires: libration' 'Requires.private: yaml-0.1')
+	@$(call pkgconfig,libration-http,send requests within their quota,'Requires: libration' 'Requires.private: libcurl liburing jansson')
+	for p in $(PAGES); do install -D -m 644 $$p $(DESTDIR)$(mandir)/man$${p##*.}/$${p##*/}; done
+	for u in $(UNITS); do sed 's,/usr/sbin/,$(sbindir)/,' systemd/$$u >$(DESTDIR)$(unitdir)/$$u; done
+	install -m 644 systemd/ration.sysusers $(DESTDIR)$(sysusers)/ration.conf
+	install -m 644 $(SAMPLES:%=src/examples/%) $(DESTDIR)$(sharedir)/examples/
+
+uninstall:
+	rm -f $(DESTDIR)$(bindir)/ration $(DESTDIR)$(sbindir)/rationd
+	rm -f $(addprefix $(DESTDIR)$(libdir)/,$(SHARED) $(LIBRARIES:%=%.a) $(LIBRARIES:%=pkgconfig/%.pc))
+	rm -f $(HEADERS:%=$(DESTDIR)$(includedir)/%)
+	for p in $(PAGES); do rm -f $(DESTDIR)$(mandir)/man$${p##*.}/$${p##*/}; done
+	rm -f $(UNITS:%=$(DESTDIR)$(unitdir)/%) $(DESTDIR)$(sysusers)/ration.conf
+	rm -f $(SAMPLES:%=$(DESTDIR)$(sharedir)/examples/%)
+	-rmdir $(DESTDIR)$(includedir) $(DESTDIR)$(sharedir)/examples $(DESTDIR)$(sharedir) 2>/dev/null
 
 clean:
 	rm -rf $(B)
