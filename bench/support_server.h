@@ -1,0 +1,35 @@
+/*
+ * bench/support_server.h - a server of the benchmark's own, in a directory that vanishes
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RATION_BENCH_SUPPORT_SERVER_H
+#define RATION_BENCH_SUPPORT_SERVER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct server {
+	char dir[80]; /* in $TMPDIR; holds its socket, configuration and logs */
+	pid_t pid;    /* 0: not started */
+};
+
+/* Make the directory. False after a message. */
+bool server_dir(struct server *server);
+
+/* Write dir/name. False after a message. */
+bool server_file(const struct server *server, const char *name, const char *text);
+
+/*
+ * Start argv[0] (sought in $PATH and the sbin directories), output to dir/log; it dies with us.
+ * Returns false if there is no such program.
+ */
+bool server_start(struct server *server, const char *const argv[]);
+
+/* Connect to a unix socket dir/name; tries for up to 5 seconds. A descriptor, or -1 after a message.
+ */
+int server_connect(const struct server *server, const char *name);
+
+/* End the program, if it runs, and remove the directory. May be called again. */
+void server_stop(struct server *server);
+
+#endif
