@@ -94,6 +94,10 @@ static int attach_with(attach_fn *attach, const char *command, const struct cli_
 		r = attach(target->socket, wait_ns, ret_ration, &error);
 	if (r == 0)
 		return EX_OK;
+	/* Errors of a policy begin with its name; those of the system do not. */
+	if (target->policy && r != RATION_EPOLICY)
+		return cli_fail(cli_status_of(r), command, "cannot read %s: %s", target->policy,
+				ration_strerror(r));
 	return cli_fail(cli_status_of(r), command, "%s",
 			error.text[0] ? error.text : ration_strerror(r));
 }

@@ -85,10 +85,12 @@ static void print_cost(const struct explaining *e, const struct blob_limit *limi
 {
 	const char *unit = blob_text(e->blob, limit->unit);
 
+	if (strcmp(unit, "requests") == 0 && limit->default_cost <= 1)
+		return;
 	if (limit->flags & LIMIT_HAS_DEFAULT_COST)
 		printf("   cost      %llu %s unless a request says otherwise\n",
 		       (unsigned long long)limit->default_cost, unit);
-	else if (strcmp(unit, "requests") != 0)
+	else
 		printf("   cost      a request must name its %s\n", unit);
 }
 
