@@ -89,8 +89,11 @@ static void print_delay(const struct blob_numbers *n, const struct check_steps *
 	words_duration(n->delay_ns, delay, sizeof(delay));
 	rate_words(steps->kept_per_second, rate, sizeof(rate));
 	if ((double)steps->kept_burst - late >= 1)
-		printf("    delay %s: burst %llu - %s x %s = %llu\n", delay, (ull)steps->kept_burst,
-		       rate, delay, (ull)steps->effective_burst);
+		printf("    delay %s: burst %llu - %s x %s = %.6g%s\n", delay,
+		       (ull)steps->kept_burst, rate, delay, (double)steps->kept_burst - late,
+		       (double)steps->effective_burst + late < (double)steps->kept_burst
+			       ? ", rounded down"
+			       : "");
 	else
 		printf("    delay %s: burst 1, rate %llu / (1 / (%s) + %s) = %s\n", delay,
 		       (ull)steps->kept_burst, rate, delay,

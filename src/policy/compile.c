@@ -15,14 +15,14 @@ static int compile(struct compiler *c, const char *path, uint64_t generation,
 	if (c->unreadable)
 		return c->unreadable;
 	if (!c->arena.failed)
-		resolve(c);
+		resolve_policy(c);
 	if (!c->arena.failed && c->notes.errors == 0)
 		warn_policy(c);
 	if (c->arena.failed)
 		return -ENOMEM;
 	if (c->notes.errors > 0)
 		return -EINVAL;
-	return emit(c, generation, hash_key, ret_policy);
+	return emit_policy(c, generation, hash_key, ret_policy);
 }
 
 int compile_within(size_t budget, const char *path, uint64_t generation, const uint64_t hash_key[2],

@@ -2,7 +2,7 @@
  * policy/draft.h - a policy as it was written, between the YAML tree and the compiled blob
  * SPDX-License-Identifier: MIT
  *
- *	tree_parse() -> read_policy() -> resolve() -> emit()
+ *	tree_parse() -> read_policy() -> resolve_policy() -> emit_policy()
  *
  * Each stage notes every error it can see and goes on with what is sound.
  */
@@ -103,8 +103,8 @@ struct compiler {
 	struct list tenants;
 };
 
-#define error_at(c, node, ...) note(&(c)->notes, POLICY_ERROR, (node)->place, __VA_ARGS__)
-#define warn_at(c, node, ...)  note(&(c)->notes, POLICY_WARNING, (node)->place, __VA_ARGS__)
+#define error_at(c, node, ...) notes_add(&(c)->notes, POLICY_ERROR, (node)->place, __VA_ARGS__)
+#define warn_at(c, node, ...)  notes_add(&(c)->notes, POLICY_WARNING, (node)->place, __VA_ARGS__)
 
 /* The key under plans and tenants that stands for the top-level limits. */
 #define ALL_VENDORS "limits"
@@ -116,7 +116,7 @@ void read_files(struct compiler *c, const char *path);
 void read_policy(struct compiler *c, const struct node *root);
 
 /* resolve.c: duplicates, references, numbers. */
-void resolve(struct compiler *c);
+void resolve_policy(struct compiler *c);
 
 /* numbers.c */
 void written_inherit(struct written *written, const struct written *from);
@@ -129,8 +129,8 @@ void numbers_of_override(struct compiler *c, const struct draft_limit *limit,
 void warn_policy(struct compiler *c);
 
 /* emit.c: 0 or -ENOMEM. */
-int emit(struct compiler *c, uint64_t generation, const uint64_t hash_key[2],
-	 struct policy *ret_policy);
+int emit_policy(struct compiler *c, uint64_t generation, const uint64_t hash_key[2],
+		struct policy *ret_policy);
 
 /* policy_compile() with a bound on its memory. */
 #define COMPILE_BUDGET (UINT64_C(1) << 30)

@@ -241,8 +241,8 @@ static void emit_owners(struct emitter *e)
 		emit_tenant(e, i, c->tenants.item[i]);
 }
 
-int emit(struct compiler *c, uint64_t generation, const uint64_t hash_key[2],
-	 struct policy *ret_policy)
+int emit_policy(struct compiler *c, uint64_t generation, const uint64_t hash_key[2],
+		struct policy *ret_policy)
 {
 	struct emitter e = {.c = c, .text_next = 1};
 

@@ -67,8 +67,8 @@ static void read_main(struct compiler *c, const char *path)
 	if (fd < 0) {
 		c->unreadable = fd;
 		c->incomplete = true;
-		note(&c->notes, POLICY_ERROR, source_place(source), "cannot be read: %s",
-		     why_not(fd));
+		notes_add(&c->notes, POLICY_ERROR, source_place(source), "cannot be read: %s",
+			  why_not(fd));
 		return;
 	}
 	read_source(c, source, fd);

@@ -22,8 +22,8 @@ bool notes_open(const struct notes *notes)
 	return notes->list.count < NOTES_MAX;
 }
 
-void note(struct notes *notes, enum policy_severity severity, struct place place,
-	  const char *format, ...)
+void notes_add(struct notes *notes, enum policy_severity severity, struct place place,
+	       const char *format, ...)
 {
 	struct entry *entry;
 	va_list args;

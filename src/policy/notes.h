@@ -27,8 +27,8 @@ struct notes {
 	unsigned dropped;
 };
 
-void note(struct notes *notes, enum policy_severity severity, struct place place,
-	  const char *format, ...) __attribute__((format(printf, 4, 5)));
+void notes_add(struct notes *notes, enum policy_severity severity, struct place place,
+	       const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* Whether another note would be kept: saves the work of wording it. */
 bool notes_open(const struct notes *notes);

@@ -110,8 +110,8 @@ static void resolve_vendors(struct compiler *c)
 				 vendor->named.name, chain, RATION_LINKS_MAX);
 	}
 	if (c->vendors.count == 0 && !c->incomplete)
-		note(&c->notes, POLICY_ERROR, source_place(c->sources.item[0]),
-		     "no vendors: expected at least one under 'vendors'");
+		notes_add(&c->notes, POLICY_ERROR, source_place(c->sources.item[0]),
+			  "no vendors: expected at least one under 'vendors'");
 }
 
 static void resolve_limits(struct compiler *c)
@@ -304,7 +304,7 @@ static void resolve_tenant(struct compiler *c, struct draft_owner *tenant)
 		merge_plan(c, tenant);
 }
 
-void resolve(struct compiler *c)
+void resolve_policy(struct compiler *c)
 {
 	resolve_vendors(c);
 	resolve_limits(c);

@@ -85,13 +85,13 @@ static bool check_text(const struct source *source, struct notes *notes)
 	for (size_t at = 0, n; at < source->size; at += n) {
 		n = utf8_next(p + at, source->size - at, &code);
 		if (n == 0) {
-			note(notes, POLICY_ERROR, place,
-			     "expected UTF-8 text, found the byte 0x%02x", p[at]);
+			notes_add(notes, POLICY_ERROR, place,
+				  "expected UTF-8 text, found the byte 0x%02x", p[at]);
 			return false;
 		}
 		if (control(code)) {
-			note(notes, POLICY_ERROR, place,
-			     "expected text, found the control character U+%04X", code);
+			notes_add(notes, POLICY_ERROR, place,
+				  "expected text, found the control character U+%04X", code);
 			return false;
 		}
 		if (code == '\n' || (code == '\r' && (at + 1 >= source->size || p[at + 1] != '\n')))
@@ -125,9 +125,9 @@ static ssize_t read_all(int fd, char *buffer, size_t room)
 
 static bool too_large(const struct source *source, struct notes *notes)
 {
-	note(notes, POLICY_ERROR, source_place(source),
-	     "too large: a policy and all it includes may have %d MiB",
-	     SOURCE_BYTES_MAX / (1024 * 1024));
+	notes_add(notes, POLICY_ERROR, source_place(source),
+		  "too large: a policy and all it includes may have %d MiB",
+		  SOURCE_BYTES_MAX / (1024 * 1024));
 	return false;
 }
 
@@ -147,8 +147,8 @@ bool source_read(struct source *source, int fd, struct notes *notes, size_t *lef
 		return false;
 	size = read_all(fd, buffer, room);
 	if (size < 0) {
-		note(notes, POLICY_ERROR, source_place(source), "cannot be read: %s",
-		     strerror((int)-size));
+		notes_add(notes, POLICY_ERROR, source_place(source), "cannot be read: %s",
+			  strerror((int)-size));
 		return false;
 	}
 	if ((size_t)size == room || (size_t)size > *left)

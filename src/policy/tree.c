@@ -27,7 +27,7 @@ static struct place place_of(const struct builder *b, const yaml_mark_t *mark)
 
 static void stop(struct builder *b, struct place place, const char *why, int bound)
 {
-	note(b->notes, POLICY_ERROR, place, why, bound);
+	notes_add(b->notes, POLICY_ERROR, place, why, bound);
 	b->stop = true;
 }
 
@@ -62,13 +62,13 @@ static void syntax_error(struct builder *b)
 	if (p->error == YAML_MEMORY_ERROR)
 		b->notes->arena->failed = true;
 	else if (indented_by_tab(b->source, place.line))
-		note(b->notes, POLICY_ERROR, place,
-		     "YAML: expected spaces, found a tab at the beginning of the line");
+		notes_add(b->notes, POLICY_ERROR, place,
+			  "YAML: expected spaces, found a tab at the beginning of the line");
 	else if (p->context && p->context_mark.line != p->problem_mark.line)
-		note(b->notes, POLICY_ERROR, place, "YAML: %s (%s that begins in line %zu)",
-		     problem, p->context, p->context_mark.line + 1);
+		notes_add(b->notes, POLICY_ERROR, place, "YAML: %s (%s that begins in line %zu)",
+			  problem, p->context, p->context_mark.line + 1);
 	else
-		note(b->notes, POLICY_ERROR, place, "YAML: %s", problem);
+		notes_add(b->notes, POLICY_ERROR, place, "YAML: %s", problem);
 }
 
 /* --- building --- */
@@ -125,8 +125,8 @@ static void check_escapes(struct builder *b, struct node *node)
 
 		if (c >= 0x20 && c != 0x7f)
 			continue;
-		note(b->notes, POLICY_ERROR, node->place,
-		     "expected text, found the control character U+%04X", c);
+		notes_add(b->notes, POLICY_ERROR, node->place,
+			  "expected text, found the control character U+%04X", c);
 		node->broken = true;
 		return;
 	}
@@ -148,8 +148,8 @@ static void add_text(struct builder *b, const yaml_event_t *event)
 
 static void refuse(struct builder *b, const yaml_event_t *event, const char *what)
 {
-	note(b->notes, POLICY_ERROR, place_of(b, &event->start_mark),
-	     "%s are not supported in a policy: write the value out, or use a plan", what);
+	notes_add(b->notes, POLICY_ERROR, place_of(b, &event->start_mark),
+		  "%s are not supported in a policy: write the value out, or use a plan", what);
 }
 
 static void add_alias(struct builder *b, const yaml_event_t *event)
@@ -240,8 +240,8 @@ const struct node *tree_parse(const struct source *source, struct notes *notes, 
 	if (!good)
 		return NULL;
 	if (!b.root)
-		note(notes, POLICY_ERROR, source_place(source),
-		     "expected a policy (a YAML mapping), found nothing");
+		notes_add(notes, POLICY_ERROR, source_place(source),
+			  "expected a policy (a YAML mapping), found nothing");
 	return b.root;
 }
 
@@ -267,7 +267,7 @@ const char *node_found(struct arena *arena, const struct node *node)
 bool node_expected(struct notes *notes, const struct node *node, const char *what)
 {
 	if (!node->broken)
-		note(notes, POLICY_ERROR, node->place, "expected %s, found %s", what,
-		     node_found(notes->arena, node));
+		notes_add(notes, POLICY_ERROR, node->place, "expected %s, found %s", what,
+			  node_found(notes->arena, node));
 	return false;
 }
