@@ -76,7 +76,7 @@ static void describe(const struct transfer *transfer, uint64_t now,
 	const struct request *request = transfer->request;
 
 	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &result->status);
-	result->attempts = transfer->attempts;
+	result->attempts = request->attempts;
 	result->fate_unknown = result->error && transfer->sent;
 	if (transfer->permit_ns)
 		result->wait_ns = transfer->permit_ns - request->submitted_ns;

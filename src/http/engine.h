@@ -57,6 +57,22 @@ struct line {
 	struct ration_denial denial;
 };
 
+/* This end of a connection, which tells it from all others. */
+struct endpoint {
+	char ip[46];
+	int port; /* 0: none */
+};
+
+/* A connection whose peer takes no more streams: refusal.c */
+struct goaway {
+	struct endpoint local;
+	uint32_t last_stream;
+};
+
+enum {
+	GOAWAYS = 32, /* connections ending at one time whose refused requests can be told */
+};
+
 /* A libcurl handle, and the request it is sending. Kept and used again. */
 struct transfer {
 	SLIST_ENTRY(transfer) link; /* among the idle, or the dead */
@@ -68,12 +84,15 @@ struct transfer {
 	bool counted; /* has a place at the gate of all connections */
 	bool sent;    /* it may have left */
 	bool parked; /* not sent after all: `error` says why (0: no permit), its connection stays open */
-	bool refused; /* libcurl said that the peer did not look at it and it may be sent again */
-	bool dead;    /* on_done has been called */
-	bool interim; /* the header lines that come now are of a 1xx answer */
-	int error;    /* what ended it, if it was not libcurl */
-	uint32_t attempts;
-	uint64_t permit_ns; /* when the permit was had */
+	bool refused;          /* its stream was */
+	bool dead;             /* on_done has been called */
+	bool retried;          /* libcurl has come to the point of sending a second time */
+	bool interim;          /* the header lines that come now are of a 1xx answer */
+	bool head_is_whole;    /* the header lines of the answer have all come */
+	int error;             /* what ended it, if it was not libcurl */
+	uint32_t stream;       /* of HTTP/2 that it is on; 0: none */
+	struct endpoint local; /* of the connection that it was sent on */
+	uint64_t permit_ns;    /* when the permit was had */
 	uint64_t sent_ns;
 	uint64_t acquire_ns;
 	uint64_t retry_ns; /* parked: when to try again */
@@ -117,6 +136,8 @@ struct ration_http {
 	uint32_t n_hosts;
 	struct gate connections;
 	uint32_t in_flight;
+	struct goaway goaways[GOAWAYS];
+	uint32_t next_goaway;
 	struct transfer_list idle;
 	struct transfer_list dead;
 };
@@ -165,6 +186,12 @@ int transfer_start(struct transfer *transfer, struct request *request);
 void transfer_put(struct transfer *transfer);
 void transfer_bury(struct ration_http *engine);
 void transfer_free(struct transfer *transfer);
+
+/* refusal.c */
+/* A line of libcurl's log about a transfer. */
+void refusal_listen(struct transfer *transfer, const char *data, size_t size);
+/* Whether the peer has said that it did not look at what was sent. */
+bool refusal_is_certain(struct transfer *transfer);
 
 /* multi.c */
 int multi_init(struct ration_http *engine);

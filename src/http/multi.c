@@ -150,6 +150,9 @@ static void collect(struct ration_http *engine, struct transfer *transfer, CURLc
 		return;
 	}
 	learn(engine, transfer);
+	/* libcurl is content with an answer that ends within its headers. */
+	if (!error && !code && !transfer->head_is_whole)
+		code = CURLE_PARTIAL_FILE;
 	if (!error)
 		error = outcome_of(transfer->easy, code, &text);
 	else if (error == -ECONNRESET)

@@ -13,18 +13,19 @@
  * - libcurl sends a request again by itself when a reused connection dies before the first byte of the answer, also
  *   one that is not idempotent, and there is no option against that. It comes through here a second time, and is
  *   aborted: its fate is unknown, and what to do is the caller's decision.
- * - Except where the peer has said that it did not look at the request (HTTP/2: REFUSED_STREAM, as all
- *   requests behind a GOAWAY are; HTTP_1_1_REQUIRED). Then it is sent again, on a permit of its own. Only libcurl's
- *   log tells the two cases apart, so it is listened to (for TLS; without it there is no HTTP/2).
+ * - Except where the peer has said that it did not look at the request (HTTP/2: a refused stream, or one
+ *   behind a GOAWAY; see refusal.c). Then it is sent again, on a permit of its own.
  */
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "http/engine.h"
 
 enum {
+	ATTEMPTS_MAX = 10,             /* of a request that is refused unseen again and again */
 	HEADER_BYTES_MAX = 256 * 1024, /* of one answer; libcurl keeps them all in memory */
 	IDLE_S = 55, /* a connection idle for longer is not used again: many peers close at 60 */
 };
@@ -58,10 +59,11 @@ static int park_without_permit(struct transfer *transfer, int rc)
 		    transfer->denial.retry_at_ns > now ? transfer->denial.retry_at_ns : now);
 }
 
-/* A second time through here. True if it may be sent again. */
+/* A second time through here. True if it may be sent again: what the vendor counted of the first, it counted. */
 static bool may_resend(struct transfer *transfer)
 {
-	if (!transfer->refused) {
+	transfer->retried = true;
+	if (!refusal_is_certain(transfer) || transfer->request->attempts >= ATTEMPTS_MAX) {
 		transfer->error = -ECONNRESET;
 		return false;
 	}
@@ -81,36 +83,38 @@ static int tell_sending(struct transfer *transfer)
 	return request->spec.on_send(request->spec.user, request->id);
 }
 
+static void note_sending(struct transfer *transfer, const char *local_ip, int local_port)
+{
+	transfer->sent = true;
+	transfer->sent_ns = time_now();
+	transfer->request->attempts++;
+	transfer->stream = 0;
+	transfer->local.port = local_port;
+	snprintf(transfer->local.ip, sizeof(transfer->local.ip), "%s", local_ip);
+}
+
 static int on_prereq(void *user, char *peer_ip, char *local_ip, int peer_port, int local_port)
 {
 	struct transfer *transfer = user;
 	int rc;
 
-	(void)peer_ip, (void)local_ip, (void)peer_port, (void)local_port;
+	(void)peer_ip, (void)peer_port;
 	if (transfer->dead || (transfer->sent && !may_resend(transfer)))
 		return CURL_PREREQFUNC_ABORT;
 	rc = permit_confirm(transfer);
 	if (rc)
 		return park_without_permit(transfer, rc);
-	if ((!transfer->attempts && tell_sending(transfer)) || transfer->dead)
+	if ((!transfer->request->attempts && tell_sending(transfer)) || transfer->dead)
 		return park(transfer, -ECANCELED, 0);
-	transfer->sent = true;
-	transfer->attempts++;
-	transfer->sent_ns = time_now();
+	note_sending(transfer, local_ip, local_port);
 	return CURL_PREREQFUNC_OK;
 }
 
 static int on_log(CURL *easy, curl_infotype type, char *data, size_t size, void *user)
 {
-	static const char *const harmless[] = {"REFUSED_STREAM", "Downgrades to HTTP/1.1"};
-	struct transfer *transfer = user;
-
 	(void)easy;
-	if (type != CURLINFO_TEXT || !transfer->sent)
-		return 0;
-	for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++)
-		if (size >= strlen(harmless[i]) && !memcmp(data, harmless[i], strlen(harmless[i])))
-			transfer->refused = true;
+	if (type == CURLINFO_TEXT)
+		refusal_listen(user, data, size);
 	return 0;
 }
 
@@ -140,7 +144,9 @@ static size_t on_header_line(char *line, size_t one, size_t size, void *user)
 		n--;
 	if (n >= 5 && !memcmp(line, "HTTP/", 5)) {
 		transfer->interim = is_interim(line, n);
-	} else if (n && !transfer->interim && spec->on_header) {
+	} else if (!n) {
+		transfer->head_is_whole = !transfer->interim;
+	} else if (!transfer->interim && spec->on_header) {
 		transfer->engine->callbacks++;
 		spec->on_header(spec->user, line, n);
 	}
@@ -188,17 +194,6 @@ static const struct {
 	{CURLOPT_QUICK_EXIT, 1}, /* or ending a request waits for its name to be resolved */
 };
 
-static CURLcode set_fixed(CURL *easy)
-{
-	CURLcode rc = curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-
-	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
-		rc = rc ? rc : curl_easy_setopt(easy, fixed[i].option, fixed[i].value);
-	if (!rc)
-		rc = curl_easy_setopt(easy, CURLOPT_USERAGENT, "ration/" RATION_VERSION);
-	return rc;
-}
-
 static void set_callbacks(struct transfer *transfer)
 {
 	CURL *easy = transfer->easy;
@@ -216,6 +211,19 @@ static void set_callbacks(struct transfer *transfer)
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer->engine);
 	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, multi_close_socket);
 	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, transfer->engine);
+}
+
+static CURLcode set_fixed(struct transfer *transfer)
+{
+	CURL *easy = transfer->easy;
+	CURLcode rc = curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+		rc = rc ? rc : curl_easy_setopt(easy, fixed[i].option, fixed[i].value);
+	if (!rc)
+		rc = curl_easy_setopt(easy, CURLOPT_USERAGENT, "ration/" RATION_VERSION);
+	set_callbacks(transfer);
+	return rc;
 }
 
 /* Methods that a server expects a Content-Length with, even without a body. */
@@ -302,11 +310,10 @@ static struct transfer *make(struct ration_http *engine)
 		return NULL;
 	transfer->engine = engine;
 	transfer->easy = curl_easy_init();
-	if (!transfer->easy || set_fixed(transfer->easy)) {
+	if (!transfer->easy || set_fixed(transfer)) {
 		transfer_free(transfer);
 		return NULL;
 	}
-	set_callbacks(transfer);
 	return transfer;
 }
 
@@ -316,6 +323,13 @@ void transfer_free(struct transfer *transfer)
 	free(transfer);
 }
 
+/* libcurl counts a handle's retries over all its transfers, and gives up at five. */
+static bool make_new(struct transfer *transfer)
+{
+	curl_easy_reset(transfer->easy);
+	return !set_fixed(transfer);
+}
+
 struct transfer *transfer_get(struct ration_http *engine)
 {
 	struct transfer *transfer = SLIST_FIRST(&engine->idle);
@@ -323,6 +337,10 @@ struct transfer *transfer_get(struct ration_http *engine)
 	if (!transfer)
 		return make(engine);
 	SLIST_REMOVE_HEAD(&engine->idle, link);
+	if (transfer->retried && !make_new(transfer)) {
+		transfer_free(transfer);
+		return NULL;
+	}
 	/* Ticket and denial are a kilobyte, and say themselves whether they hold anything. */
 	memset(&transfer->request, 0,
 	       offsetof(struct transfer, ticket) - offsetof(struct transfer, request));
