@@ -24,17 +24,29 @@ static struct link link_to(struct bucket_ref ref, uint32_t unit)
 		.bucket = ref.bucket,
 		.generation = ref.generation,
 		.unit = unit,
-		.kind = KIND_BUCKET,
+		.flags = KIND_BUCKET,
 	};
+}
+
+/* False if the costs do not name the unit of some link. */
+static bool prepare(const struct link *links, uint32_t n, uint64_t requests, uint64_t tokens,
+		    struct ration_ticket *ticket)
+{
+	const struct charge costs[] = {{REQUESTS, requests}, {TOKENS, tokens}};
+	bool named = true;
+
+	for (uint32_t i = 0; i < n; i++)
+		named &= chain_prepare(&links[i], costs, 2, &ticket->links[i]);
+	return named;
 }
 
 static enum chain_result take(struct seg *seg, const struct link *links, uint32_t n,
 			      uint64_t requests, uint64_t tokens, uint64_t now,
 			      struct ration_ticket *ticket, struct verdict *verdict)
 {
-	const struct charge costs[] = {{REQUESTS, requests}, {TOKENS, tokens}};
-
-	return chain_acquire(seg, links, n, costs, 2, now, ticket, verdict);
+	if (!prepare(links, n, requests, tokens, ticket))
+		__builtin_trap();
+	return chain_acquire(seg, ticket, n, now, verdict);
 }
 
 Test(chain, a_denial_charges_nothing_and_names_the_last_link_to_have_room)
@@ -80,9 +92,8 @@ Test(chain, each_link_is_charged_in_its_own_unit)
 	struct ration_ticket ticket;
 	struct verdict verdict;
 
-	cr_assert_eq(take(&seg, links, 3, 1, 300, NOW, &ticket, &verdict), CHAIN_NO_UNIT);
-	cr_assert_eq(verdict.link, 2);
-	links[2].has_default_cost = 1;
+	cr_assert_not(prepare(links, 3, 1, 300, &ticket));
+	links[2].flags |= LINK_HAS_DEFAULT;
 	links[2].default_cost = 7;
 	cr_assert_eq(take(&seg, links, 3, 1, 300, NOW, &ticket, &verdict), CHAIN_ADMIT);
 	cr_assert_eq(seg_left(&seg, refs[0], NOW), 9);
@@ -148,8 +159,8 @@ static void take_until_empty(struct seg *seg, int who, void *user)
 
 		if (result == CHAIN_ADMIT) {
 			shm_add(&scene->account->granted[who], 1);
-			stat_admitted(seg, (uint32_t)who, links[0].bucket, 0);
-			stat_admitted(seg, (uint32_t)who, links[1].bucket, 0);
+			stat_count(seg, (uint32_t)who, links[0].bucket, 0, STAT_ADMITTED);
+			stat_count(seg, (uint32_t)who, links[1].bucket, 0, STAT_ADMITTED);
 			continue;
 		}
 		if (ticket.n_links > 0)
@@ -209,12 +220,12 @@ Test(stat, counts_are_exact_over_eviction_and_overflow)
 	for (uint32_t round = 0; round < 3; round++) {
 		for (uint32_t bucket = 0; bucket < 5000; bucket++) {
 			for (uint32_t i = 0; i <= bucket % 3; i++)
-				stat_admitted(&seg, 0, bucket, 0);
-			stat_denied(&seg, 0, bucket, 0);
+				stat_count(&seg, 0, bucket, 0, STAT_ADMITTED);
+			stat_count(&seg, 0, bucket, 0, STAT_DENIED);
 		}
 	}
 	for (int i = 0; i < 200000; i++)
-		stat_denied(&seg, 0, 4321, 0);
+		stat_count(&seg, 0, 4321, 0, STAT_DENIED);
 	for (uint32_t i = 0; i < 5000; i++)
 		totals[i] = (struct stat_total){seg.cold[i].admitted, seg.cold[i].denied};
 	stat_collect(&seg, totals);
@@ -230,7 +241,7 @@ static void count_together(struct seg *seg, int who, void *user)
 {
 	(void)user;
 	for (uint32_t i = 0; i < 100000; i++)
-		stat_admitted(seg, 0, (i + (uint32_t)who) % 3 * 2048, 0);
+		stat_count(seg, 0, (i + (uint32_t)who) % 3 * 2048, 0, STAT_ADMITTED);
 }
 
 /* As the threads of one process, which share a slot. */

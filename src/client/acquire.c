@@ -32,7 +32,6 @@ static bool names_unit(const struct costs *costs, uint32_t unit)
 
 static bool read_costs(const struct ration_cost *given, size_t n, struct costs *costs)
 {
-	costs->n = 0;
 	if (n > RATION_LINKS_MAX)
 		return false;
 	for (size_t i = 0; i < n; i++) {
@@ -43,6 +42,13 @@ static bool read_costs(const struct ration_cost *given, size_t n, struct costs *
 		costs->charge[costs->n++] = (struct charge){unit, given[i].amount};
 	}
 	return true;
+}
+
+/* A request costs one of "requests" unless its costs say otherwise. */
+static void add_request(struct costs *costs)
+{
+	if (!names_unit(costs, UNIT_REQUESTS))
+		costs->charge[costs->n++] = (struct charge){UNIT_REQUESTS, 1};
 }
 
 static uint64_t boot_ns_at(const struct ration *ration, uint64_t ticks)
@@ -57,21 +63,51 @@ static uint64_t clock_ticks(void *user)
 	return client_now(user);
 }
 
-/* The chain to use now: what the handle holds, or, if that is out of date, one built on the
- * caller's stack. */
-static int current_chain(struct ration_handle *handle, bool stale, struct chain *chain)
-{
-	struct ration *ration = handle->ration;
-	int result;
+enum prepared {
+	PREPARED,
+	NO_UNIT,     /* a limit counts what the costs do not name */
+	OUT_OF_DATE, /* the handle must be resolved again */
+};
 
-	if (!stale && handle_load(handle, chain) &&
-	    chain->policy_generation == atomic_load(&ration->policy_generation) &&
-	    chain->serial == atomic_load(&ration->serial))
-		return 0;
-	result = resolve_chain(handle, chain, NULL);
-	if (result == 0)
-		handle_publish(handle, chain);
-	return result;
+/* Begin a ticket with the chain that the handle holds. */
+static enum prepared prepare(const struct ration_handle *handle, const struct costs *costs,
+			     struct chain_head *head, struct ration_ticket *ticket)
+{
+	const struct ration *ration = handle->ration;
+	const uint32_t begun = handle_begin(handle);
+	bool named = true;
+
+	*head = handle_head(handle);
+	if (head->n_links > RATION_LINKS_MAX)
+		return OUT_OF_DATE;
+	for (size_t i = 0; i < head->n_links; i++) {
+		const struct link link = handle_link(handle, i);
+
+		named &= chain_prepare(&link, costs->charge, costs->n, &ticket->links[i]);
+	}
+	if (!handle_same(handle, begun) || head->serial != atomic_load(&ration->serial) ||
+	    head->policy_generation != atomic_load(&ration->policy_generation))
+		return OUT_OF_DATE;
+	return named ? PREPARED : NO_UNIT;
+}
+
+/*
+ * The same with a chain that is resolved now, on this stack. 0, RATION_EUNIT, or why it cannot be.
+ */
+static int prepare_anew(struct ration_handle *handle, const struct costs *costs,
+			struct chain_head *head, struct ration_ticket *ticket)
+{
+	struct chain chain;
+	bool named = true;
+	const int result = resolve_chain(handle, &chain, NULL);
+
+	if (result != 0)
+		return result;
+	handle_publish(handle, &chain);
+	*head = chain.head;
+	for (size_t i = 0; i < head->n_links; i++)
+		named &= chain_prepare(&chain.links[i], costs->charge, costs->n, &ticket->links[i]);
+	return named ? 0 : RATION_EUNIT;
 }
 
 static void copy_name(char to[RATION_NAME_MAX + 1], const char *from)
@@ -81,14 +117,16 @@ static void copy_name(char to[RATION_NAME_MAX + 1], const char *from)
 }
 
 /* False if the policy has just been replaced, so that the chain's limit cannot be named. */
-static bool describe(struct ration *ration, const struct chain *chain,
-		     const struct verdict *verdict, uint64_t now, struct ration_denial *denial)
+static bool describe(struct ration *ration, const struct chain_head *head,
+		     const struct ration_ticket *ticket, const struct verdict *verdict,
+		     uint64_t now, struct ration_denial *denial)
 {
 	const struct blob *blob = policy_enter(ration);
-	const bool current = blob->header->generation == chain->policy_generation;
+	const bool current = blob->header->generation == head->policy_generation;
 
 	if (current && denial) {
-		const struct blob_limit *l = &blob->limits[chain->links[verdict->link].limit];
+		const struct blob_limit *l =
+			&blob->limits[LINK_LIMIT(ticket->links[verdict->link].flags)];
 		const bool ever = verdict->needed <= verdict->size;
 
 		copy_name(denial->vendor, blob_text(blob, l->vendor));
@@ -108,28 +146,28 @@ static bool describe(struct ration *ration, const struct chain *chain,
 	return current;
 }
 
-static void grant(struct ration *ration, const struct chain *chain, uint64_t now, uint32_t flags,
-		  struct ration_ticket *ticket)
+static void grant(struct ration *ration, const struct chain_head *head, uint64_t now,
+		  uint32_t flags, struct ration_ticket *ticket)
 {
 	ticket->owner = atomic_load_explicit(&ration->identity, memory_order_relaxed);
 	ticket->permit = now;
-	ticket->expires = now + chain->delay;
+	ticket->expires = now + head->delay;
 	ticket->flags = flags;
 }
 
-static int deny(struct ration *ration, const struct chain *chain, int code,
+static int deny(struct ration *ration, const struct chain_head *head, int code,
 		const struct verdict *verdict, uint64_t now, struct ration_ticket *ticket,
 		struct ration_denial *denial)
 {
-	const struct link *link = &chain->links[verdict->link];
+	const struct ration_ticket_link *link = &ticket->links[verdict->link];
 
-	if (!describe(ration, chain, verdict, now, denial))
+	if (!describe(ration, head, ticket, verdict, now, denial))
 		return RATION_CONTENDED;
-	stat_denied(&ration->seg, atomic_load_explicit(&ration->slot, memory_order_relaxed),
-		    link->bucket, link->generation);
-	if (chain->mode != MODE_SHADOW)
+	stat_count(&ration->seg, atomic_load_explicit(&ration->slot, memory_order_relaxed),
+		   link->bucket, link->generation, STAT_DENIED);
+	if (head->mode != MODE_SHADOW)
 		return code;
-	grant(ration, chain, now, RATION_TICKET_SHADOW, ticket);
+	grant(ration, head, now, RATION_TICKET_SHADOW, ticket);
 	return 0;
 }
 
@@ -145,75 +183,84 @@ static int corrupt(struct ration *ration, uint32_t bucket, uint64_t now)
 }
 
 /* What is left to do when a chain did not admit. */
-static int refuse(struct ration *ration, const struct chain *chain, enum chain_result result,
+static int refuse(struct ration *ration, const struct chain_head *head, enum chain_result result,
 		  const struct verdict *verdict, uint64_t now, struct ration_ticket *ticket,
 		  struct ration_denial *denial)
 {
 	switch (result) {
 	case CHAIN_WAIT:
-		return deny(ration, chain, RATION_DENIED, verdict, now, ticket, denial);
+		return deny(ration, head, RATION_DENIED, verdict, now, ticket, denial);
 	case CHAIN_NEVER:
-		return deny(ration, chain, RATION_OVERSIZE, verdict, now, ticket, denial);
-	case CHAIN_NO_UNIT:
-		return RATION_EUNIT;
+		return deny(ration, head, RATION_OVERSIZE, verdict, now, ticket, denial);
 	case CHAIN_CORRUPT:
-		return corrupt(ration, chain->links[verdict->link].bucket, now);
+		return corrupt(ration, ticket->links[verdict->link].bucket, now);
 	default:
 		return RATION_CONTENDED;
 	}
 }
 
 /* One try. *ret_stale: a record of the chain began another life; nothing was taken. */
-static int acquire_on(struct ration *ration, const struct chain *chain, const struct costs *costs,
-		      uint64_t now, struct ration_ticket *ticket, struct ration_denial *denial,
-		      bool *ret_stale)
+static int acquire_on(struct ration *ration, const struct chain_head *head, uint64_t now,
+		      struct ration_ticket *ticket, struct ration_denial *denial, bool *ret_stale)
 {
 	const uint32_t slot = atomic_load_explicit(&ration->slot, memory_order_relaxed);
 	struct verdict verdict;
 	const enum chain_result result =
-		chain_acquire(&ration->seg, chain->links, chain->n_links, costs->charge, costs->n,
-			      now, ticket, &verdict);
+		chain_acquire(&ration->seg, ticket, (uint32_t)head->n_links, now, &verdict);
 
 	*ret_stale = result == CHAIN_STALE;
 	if (result != CHAIN_ADMIT) {
 		chain_give_back(&ration->seg, ticket, clock_ticks, ration);
 		ticket->n_links = 0;
-		return refuse(ration, chain, result, &verdict, now, ticket, denial);
+		return refuse(ration, head, result, &verdict, now, ticket, denial);
 	}
-	grant(ration, chain, now, 0, ticket);
-	for (uint32_t i = 0; i < chain->n_links; i++)
-		stat_admitted(&ration->seg, slot, chain->links[i].bucket,
-			      chain->links[i].generation);
+	grant(ration, head, now, 0, ticket);
+	for (uint32_t i = 0; i < ticket->n_links; i++)
+		stat_count(&ration->seg, slot, ticket->links[i].bucket, ticket->links[i].generation,
+			   STAT_ADMITTED);
 	return 0;
+}
+
+/* Whether a newer policy has been announced. */
+static bool policy_moved(const struct ration *ration)
+{
+	return shm_load(&ration->seg.control->policy_generation) >
+	       atomic_load(&ration->policy_generation);
 }
 
 int ration_acquire(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs,
 		   struct ration_ticket *ret_ticket, struct ration_denial *ret_denial)
 {
 	struct ration *ration = handle->ration;
-	struct chain chain;
+	struct chain_head head;
 	struct costs read;
 	bool stale = false;
 	uint64_t now;
 	int result;
 
 	ret_ticket->owner = 0;
-	if (!read_costs(costs, n_costs, &read))
+	read.n = 0;
+	if (n_costs > 0 && !read_costs(costs, n_costs, &read))
 		return -EINVAL;
-	if (!names_unit(&read, UNIT_REQUESTS))
-		read.charge[read.n++] = (struct charge){UNIT_REQUESTS, 1};
+	add_request(&read);
 	result = attachment_ready(ration);
 	if (result != 0)
 		return result;
 	now = client_now(ration);
-	if (shm_load(&ration->seg.control->policy_generation) >
-	    atomic_load(&ration->policy_generation))
+	if (policy_moved(ration))
 		policy_update(ration, now);
 	for (int i = 0; i < 2; i++) {
-		result = current_chain(handle, stale, &chain);
-		if (result == 0)
-			result = acquire_on(ration, &chain, &read, now, ret_ticket, ret_denial,
-					    &stale);
+		enum prepared prepared =
+			stale ? OUT_OF_DATE : prepare(handle, &read, &head, ret_ticket);
+
+		if (prepared == OUT_OF_DATE) {
+			result = prepare_anew(handle, &read, &head, ret_ticket);
+			if (result != 0)
+				return result;
+		} else if (prepared == NO_UNIT) {
+			return RATION_EUNIT;
+		}
+		result = acquire_on(ration, &head, now, ret_ticket, ret_denial, &stale);
 		if (!stale)
 			return result;
 	}
@@ -240,7 +287,7 @@ static bool ticket_ok(struct ration *ration, const struct ration_ticket *ticket)
 int ration_settle(struct ration *ration, struct ration_ticket *ticket,
 		  const struct ration_cost *actual, size_t n_actual)
 {
-	struct costs read;
+	struct costs read = {.n = 0};
 
 	if (!ticket_ok(ration, ticket) || !read_costs(actual, n_actual, &read))
 		return -EINVAL;

@@ -60,21 +60,24 @@ struct ration {
 	atomic_flag updating;
 };
 
-/* A resolved key. The words that make up a chain; see handle_load() for how they are read. */
-struct chain {
+/* A resolved key. */
+struct chain_head {
 	uint64_t policy_generation; /* 0: never resolved */
 	uint64_t delay;             /* ticks that a ticket is good for */
 	uint32_t serial;
 	uint32_t mode; /* enum blob_mode */
-	uint32_t n_links;
-	uint32_t reserved;
+	uint64_t n_links;
+};
+
+struct chain {
+	struct chain_head head;
 	struct link links[RATION_LINKS_MAX];
 };
 
-#define CHAIN_HEAD_WORDS (offsetof(struct chain, links) / 8)
-#define LINK_WORDS       (sizeof(struct link) / 8)
-#define CHAIN_WORDS      (sizeof(struct chain) / 8)
-_Static_assert(sizeof(struct chain) % 8 == 0 && sizeof(struct link) % 8 == 0, "whole words");
+/* As the words of a handle, low half first; see handle_head(), handle_link() and handle_publish(). */
+#define CHAIN_HEAD_WORDS 4
+#define LINK_WORDS       3
+#define CHAIN_WORDS      (CHAIN_HEAD_WORDS + RATION_LINKS_MAX * LINK_WORDS)
 
 struct ration_handle {
 	struct ration *ration;
@@ -108,8 +111,58 @@ void policy_close(struct ration *ration);
 /* resolve.c: build the chain of a handle's key in *ret_chain. No malloc. ret_error may be NULL. */
 int resolve_chain(struct ration_handle *handle, struct chain *ret_chain,
 		  struct ration_error *ret_error);
-/* Copy out what the handle holds; false if it is being published just now. */
-bool handle_load(const struct ration_handle *handle, struct chain *ret_chain);
+/*
+ * The words of a handle, read one by one while others may publish: all of it counts only if
+ * handle_same() says so afterwards of the number that handle_begin() gave.
+ */
+static inline uint32_t handle_begin(const struct ration_handle *handle)
+{
+	return atomic_load_explicit(&handle->sequence, memory_order_acquire);
+}
+
+static inline uint64_t handle_word(const struct ration_handle *handle, size_t i)
+{
+	return atomic_load_explicit(&handle->chain[i], memory_order_relaxed);
+}
+
+static inline struct chain_head handle_head(const struct ration_handle *handle)
+{
+	const uint64_t word = handle_word(handle, 2);
+
+	return (struct chain_head){
+		.policy_generation = handle_word(handle, 0),
+		.delay = handle_word(handle, 1),
+		.serial = (uint32_t)word,
+		.mode = (uint32_t)(word >> 32),
+		.n_links = handle_word(handle, 3),
+	};
+}
+
+static inline struct link handle_link(const struct ration_handle *handle, size_t i)
+{
+	const size_t at = CHAIN_HEAD_WORDS + i * LINK_WORDS;
+	const uint64_t record = handle_word(handle, at), what = handle_word(handle, at + 1);
+
+	return (struct link){
+		.bucket = (uint32_t)record,
+		.generation = (uint32_t)(record >> 32),
+		.unit = (uint32_t)what,
+		.flags = (uint32_t)(what >> 32),
+		.default_cost = handle_word(handle, at + 2),
+	};
+}
+
+/* The fence pairs with the one in handle_publish(): no word newer than `begun` goes unnoticed. */
+static inline bool handle_same(const struct ration_handle *handle, uint32_t begun)
+{
+	atomic_thread_fence(memory_order_acquire);
+	return !(begun & 1) &&
+	       atomic_load_explicit(&handle->sequence, memory_order_relaxed) == begun;
+}
+
+/*
+ * Let the next acquires find this chain in the handle. Nothing happens if somebody else is at it.
+ */
 void handle_publish(struct ration_handle *handle, const struct chain *chain);
 
 /* Write an explanation if the caller wants one; returns code. */

@@ -18,45 +18,35 @@
 
 /* --- the words of a handle --- */
 
-static void load_words(const struct ration_handle *handle, struct chain *chain, size_t from,
-		       size_t to)
+static uint64_t halves(uint32_t low, uint32_t high)
 {
-	for (size_t i = from; i < to; i++) {
-		const uint64_t word = atomic_load_explicit(&handle->chain[i], memory_order_relaxed);
-
-		memcpy((char *)chain + 8 * i, &word, 8);
-	}
+	return (uint64_t)high << 32 | low;
 }
 
-bool handle_load(const struct ration_handle *handle, struct chain *ret_chain)
+static void put(struct ration_handle *handle, size_t i, uint64_t word)
 {
-	const uint32_t before = atomic_load_explicit(&handle->sequence, memory_order_acquire);
-
-	load_words(handle, ret_chain, 0, CHAIN_HEAD_WORDS);
-	if (before & 1 || ret_chain->n_links > RATION_LINKS_MAX)
-		return false;
-	load_words(handle, ret_chain, CHAIN_HEAD_WORDS,
-		   CHAIN_HEAD_WORDS + ret_chain->n_links * LINK_WORDS);
-	/* Pairs with the release fence in handle_publish(): no word newer than `before` goes
-	 * unnoticed. */
-	atomic_thread_fence(memory_order_acquire);
-	return atomic_load_explicit(&handle->sequence, memory_order_relaxed) == before;
+	atomic_store_explicit(&handle->chain[i], word, memory_order_relaxed);
 }
 
 void handle_publish(struct ration_handle *handle, const struct chain *chain)
 {
-	const size_t n = CHAIN_HEAD_WORDS + chain->n_links * LINK_WORDS;
 	uint32_t even = atomic_load_explicit(&handle->sequence, memory_order_relaxed) & ~1u;
+	size_t at = CHAIN_HEAD_WORDS;
 
 	if (!atomic_compare_exchange_strong_explicit(&handle->sequence, &even, even + 1,
 						     memory_order_acquire, memory_order_relaxed))
 		return; /* somebody else is publishing */
 	atomic_thread_fence(memory_order_release);
-	for (size_t i = 0; i < n; i++) {
-		uint64_t word;
+	put(handle, 0, chain->head.policy_generation);
+	put(handle, 1, chain->head.delay);
+	put(handle, 2, halves(chain->head.serial, chain->head.mode));
+	put(handle, 3, chain->head.n_links);
+	for (size_t i = 0; i < chain->head.n_links; i++, at += LINK_WORDS) {
+		const struct link *link = &chain->links[i];
 
-		memcpy(&word, (const char *)chain + 8 * i, 8);
-		atomic_store_explicit(&handle->chain[i], word, memory_order_relaxed);
+		put(handle, at, halves(link->bucket, link->generation));
+		put(handle, at + 1, halves(link->unit, link->flags));
+		put(handle, at + 2, link->default_cost);
 	}
 	atomic_store_explicit(&handle->sequence, even + 2, memory_order_release);
 }
@@ -196,11 +186,11 @@ static int resolve_link(const struct resolving *res, uint32_t limit, struct link
 		.bucket = ref.bucket,
 		.generation = ref.generation,
 		.unit = l->unit_hash,
-		.limit = limit,
+		.flags = l->kind | limit << LINK_LIMIT_SHIFT,
 		.default_cost = l->default_cost,
-		.kind = l->kind,
-		.has_default_cost = l->flags & LIMIT_HAS_DEFAULT_COST,
 	};
+	if (l->flags & LIMIT_HAS_DEFAULT_COST)
+		link->flags |= LINK_HAS_DEFAULT;
 	return 0;
 }
 
@@ -244,11 +234,11 @@ static int resolve_in(const struct resolving *res, struct chain *chain)
 		return unknown_vendor(res);
 	if (blob_find_class(blob, res->field[KEY_CLASS]) == BLOB_NO_INDEX)
 		return unknown_class(res);
-	chain->policy_generation = blob->header->generation;
-	chain->mode = blob->header->mode;
-	chain->delay = blob->vendors[vendor].delay_ns * TICKS_PER_NS;
-	chain->n_links = blob->vendors[vendor].chain_count;
-	for (uint32_t i = 0; i < chain->n_links; i++) {
+	chain->head.policy_generation = blob->header->generation;
+	chain->head.mode = blob->header->mode;
+	chain->head.delay = blob->vendors[vendor].delay_ns * TICKS_PER_NS;
+	chain->head.n_links = blob->vendors[vendor].chain_count;
+	for (uint32_t i = 0; i < chain->head.n_links; i++) {
 		const uint32_t limit = blob->chain[blob->vendors[vendor].chain_first + i];
 		const int result = resolve_link(res, limit, &chain->links[i]);
 
@@ -270,8 +260,7 @@ int resolve_chain(struct ration_handle *handle, struct chain *ret_chain, struct 
 	int result;
 
 	res.tenant = blob_find_tenant(res.blob, handle->field[KEY_TENANT]);
-	ret_chain->serial = atomic_load(&ration->serial);
-	ret_chain->reserved = 0;
+	ret_chain->head.serial = atomic_load(&ration->serial);
 	result = resolve_in(&res, ret_chain);
 	policy_leave(ration);
 	return result;

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include <ration/ration.h>
+#include "shm/chain.h"
 
 static const uint32_t strides[BLOB_TABLES] = {
 	[BLOB_CLASSES] = sizeof(struct blob_class),
@@ -89,6 +89,8 @@ static bool vendors_ok(const struct blob *blob, const struct bounds *bounds)
 
 static bool limits_ok(const struct blob *blob, const struct bounds *bounds)
 {
+	if (blob->n_limits >= LINK_LIMITS_MAX)
+		return false;
 	for (uint32_t i = 0; i < blob->n_limits; i++) {
 		const struct blob_limit *l = &blob->limits[i];
 

@@ -4,43 +4,22 @@
  */
 #include "shm/bucket.h"
 
-#define MANTISSA_BITS 24
-#define MANTISSA_MAX  ((UINT64_C(1) << MANTISSA_BITS) - 1)
-#define EXPONENT_MAX  63
-#define INTERVAL_BIAS 30
-#define BURST_SHIFT   30
+#define MANTISSA_BITS BUCKET_MANTISSA_BITS
+#define MANTISSA_MAX  BUCKET_MANTISSA_MAX
+#define INTERVAL_BIAS BUCKET_INTERVAL_BIAS
 #define STAMP_SHIFT   60
-#define TICKS_CAP     (UINT64_MAX / 2)
-#define UNITS_MAX     ((UINT64_C(1) << 40) - 1)
 
 /* Below this mantissa an interval would lose more than 2^-16 of the rate to rounding. */
 #define INTERVAL_MANTISSA_MIN (UINT64_C(1) << 16)
 
 /* --- numbers --- */
 
-struct scaled {
-	uint64_t mantissa;
-	unsigned exponent;
-};
-
-static struct scaled interval_of(bucket_numbers n)
-{
-	return (struct scaled){n & MANTISSA_MAX, (unsigned)(n >> MANTISSA_BITS) & EXPONENT_MAX};
-}
-
 /* Comparable: in units of 2^-30 ticks. */
 static unsigned __int128 interval_scaled(bucket_numbers n)
 {
-	const struct scaled interval = interval_of(n);
+	const struct bucket_interval interval = bucket_interval(n);
 
 	return (unsigned __int128)interval.mantissa << interval.exponent;
-}
-
-uint64_t bucket_burst(bucket_numbers n)
-{
-	const uint64_t packed = n >> BURST_SHIFT;
-
-	return (packed & MANTISSA_MAX) << ((packed >> MANTISSA_BITS) & EXPONENT_MAX);
 }
 
 /* ceil(a * 2^shift / b); the caller keeps a * 2^shift and b * 2^-shift within 128 bits. */
@@ -56,7 +35,7 @@ static unsigned __int128 scaled_ceil(uint64_t a, int shift, uint64_t b)
  */
 static bool pack_interval(uint64_t amount, uint64_t period_ticks, bucket_numbers *ret)
 {
-	for (int e = 0; e <= EXPONENT_MAX; e++) {
+	for (int e = 0; e <= BUCKET_EXPONENT_MAX; e++) {
 		unsigned __int128 m = scaled_ceil(period_ticks, INTERVAL_BIAS - e, amount);
 
 		if (m > MANTISSA_MAX)
@@ -75,7 +54,7 @@ static bucket_numbers pack_burst(uint64_t burst)
 
 	for (; burst > MANTISSA_MAX; burst >>= 1)
 		e++;
-	return (e << MANTISSA_BITS | burst) << BURST_SHIFT;
+	return (e << MANTISSA_BITS | burst) << BUCKET_BURST_SHIFT;
 }
 
 bucket_numbers bucket_pack(uint64_t amount, uint64_t period_ns, uint64_t burst)
@@ -84,7 +63,7 @@ bucket_numbers bucket_pack(uint64_t amount, uint64_t period_ns, uint64_t burst)
 
 	if (amount == 0 || period_ns == 0 || period_ns > UINT64_MAX / TICKS_PER_NS)
 		return 0;
-	if (burst == 0 || burst > UNITS_MAX)
+	if (burst == 0 || burst > BUCKET_UNITS_MAX)
 		return 0;
 	if (!pack_interval(amount, period_ns * TICKS_PER_NS, &interval))
 		return 0;
@@ -92,41 +71,10 @@ bucket_numbers bucket_pack(uint64_t amount, uint64_t period_ns, uint64_t burst)
 	return bucket_tolerance(n) <= BUCKET_HORIZON_MAX ? n : 0;
 }
 
-/* units * interval = p * 2^(exponent - 30), p exact in 64 bits because units < 2^40. */
-static uint64_t ticks_of(bucket_numbers n, uint64_t units, bool up)
-{
-	const struct scaled interval = interval_of(n);
-	uint64_t p;
-
-	if (units > UNITS_MAX)
-		return TICKS_CAP;
-	p = units * interval.mantissa;
-	if (interval.exponent >= INTERVAL_BIAS) {
-		const unsigned left = interval.exponent - INTERVAL_BIAS;
-
-		return p > TICKS_CAP >> left ? TICKS_CAP : p << left;
-	} else {
-		const unsigned right = INTERVAL_BIAS - interval.exponent;
-		const uint64_t rest = p & ((UINT64_C(1) << right) - 1);
-
-		return (p >> right) + (up && rest != 0);
-	}
-}
-
-uint64_t bucket_cost(bucket_numbers numbers, uint64_t units)
-{
-	return ticks_of(numbers, units, true);
-}
-
-uint64_t bucket_tolerance(bucket_numbers numbers)
-{
-	return ticks_of(numbers, bucket_burst(numbers), false);
-}
-
 /* Whole units that so many ticks are worth. */
 static uint64_t units_in(bucket_numbers n, uint64_t ticks)
 {
-	const struct scaled interval = interval_of(n);
+	const struct bucket_interval interval = bucket_interval(n);
 	const unsigned __int128 scaled = (unsigned __int128)ticks << INTERVAL_BIAS;
 
 	if (interval.mantissa == 0)
@@ -158,41 +106,6 @@ static uint64_t later(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-/* The latest TAT that any charge, settle or correction leaves. */
-static uint64_t tat_limit(uint64_t now, uint64_t tolerance)
-{
-	return now + tolerance + later(tolerance, BUCKET_DEBT_MAX);
-}
-
-/*
- * At a full bucket (tat <= now) any cost up to the burst fits by definition; the second test alone
- * would refuse a cost of the whole burst where burst * interval is not a whole number of ticks.
- */
-static bool fits(uint64_t tat, uint64_t ticks, uint64_t tolerance, uint64_t now)
-{
-	return tat <= now || (ticks <= tolerance && tat - now <= tolerance - ticks);
-}
-
-enum bucket_result bucket_look(const struct seg_hot *hot, uint32_t generation, uint64_t units,
-			       uint64_t now, struct bucket_view *view)
-{
-	uint64_t tolerance;
-
-	view->refunds = shm_load(&hot->state[1]);
-	view->tat = shm_load(&hot->state[0]);
-	/* The TAT of a new life is released after its generation: having seen it, we see that. */
-	if (view->tat == BUCKET_DEAD || shm_half_load(&hot->generation) != generation)
-		return BUCKET_STALE;
-	view->numbers = shm_load_relaxed(&hot->numbers);
-	view->ticks = bucket_cost(view->numbers, units);
-	if (units > bucket_burst(view->numbers))
-		return view->numbers ? BUCKET_NEVER : BUCKET_CORRUPT;
-	tolerance = bucket_tolerance(view->numbers);
-	if (fits(view->tat, view->ticks, tolerance, now))
-		return BUCKET_ADMIT;
-	return view->tat > tat_limit(now, tolerance) ? BUCKET_CORRUPT : BUCKET_WAIT;
-}
-
 uint64_t bucket_retry_at(const struct bucket_view *view)
 {
 	const uint64_t tolerance = bucket_tolerance(view->numbers);
@@ -211,21 +124,16 @@ uint64_t bucket_left(const struct bucket_view *view, uint64_t now)
 	return units_in(view->numbers, tolerance - (view->tat - now));
 }
 
-enum bucket_result bucket_charge(struct seg_hot *hot, uint32_t generation, uint64_t units,
-				 uint64_t now, struct bucket_view *view)
+enum bucket_result bucket_charge_again(struct seg_hot *hot, uint32_t generation, uint64_t units,
+				       uint64_t now, struct bucket_view *view)
 {
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
-		const uint64_t next = later(view->tat, now) + view->ticks;
-		uint64_t expected = view->tat;
-		enum bucket_result result;
+		const enum bucket_result result = bucket_look(hot, generation, units, now, view);
 
-		if (shm_cas(&hot->state[0], &expected, next)) {
-			view->tat = next;
-			return BUCKET_ADMIT;
-		}
-		result = bucket_look(hot, generation, units, now, view);
 		if (result != BUCKET_ADMIT)
 			return result;
+		if (bucket_try(hot, now, view))
+			return BUCKET_ADMIT;
 	}
 	return BUCKET_AGAIN;
 }
@@ -284,7 +192,7 @@ bool bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint
 
 		if (tat == BUCKET_DEAD || shm_half_load(&hot->generation) != generation)
 			return false;
-		limit = tat_limit(now, bucket_tolerance(shm_load_relaxed(&hot->numbers)));
+		limit = bucket_tat_limit(now, bucket_tolerance(shm_load_relaxed(&hot->numbers)));
 		next = later(tat, now);
 		next = next >= limit || ticks >= limit - next ? limit : next + ticks;
 		if (next <= tat || shm_cas(&hot->state[0], &tat, next))
@@ -350,16 +258,16 @@ bool bucket_plausible(const struct seg_hot *hot, uint64_t now)
 	const bucket_numbers numbers = shm_load_relaxed(&hot->numbers);
 	const uint64_t tolerance = bucket_tolerance(numbers);
 
-	if (interval_of(numbers).mantissa < INTERVAL_MANTISSA_MIN || bucket_burst(numbers) == 0)
+	if (bucket_interval(numbers).mantissa < INTERVAL_MANTISSA_MIN || bucket_burst(numbers) == 0)
 		return false;
-	if (bucket_burst(numbers) > UNITS_MAX || tolerance > BUCKET_HORIZON_MAX)
+	if (bucket_burst(numbers) > BUCKET_UNITS_MAX || tolerance > BUCKET_HORIZON_MAX)
 		return false;
-	return shm_load(&hot->state[0]) <= tat_limit(now, tolerance);
+	return shm_load(&hot->state[0]) <= bucket_tat_limit(now, tolerance);
 }
 
 void bucket_repair(struct seg_hot *hot, uint64_t now)
 {
 	const uint64_t tolerance = bucket_tolerance(shm_load_relaxed(&hot->numbers));
 
-	lower_tat(hot, tat_limit(now, tolerance), UINT64_MAX, now + tolerance);
+	lower_tat(hot, bucket_tat_limit(now, tolerance), UINT64_MAX, now + tolerance);
 }

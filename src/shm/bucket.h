@@ -66,14 +66,14 @@ typedef uint64_t bucket_numbers;
  */
 bucket_numbers bucket_pack(uint64_t amount, uint64_t period_ns, uint64_t burst);
 
-/* Ticks that `units` take, rounded up; saturates at UINT64_MAX / 2. */
-uint64_t bucket_cost(bucket_numbers numbers, uint64_t units);
+/* Ticks that `units` take, rounded up; saturates at TICKS_CAP. */
+static inline uint64_t bucket_cost(bucket_numbers numbers, uint64_t units);
 
-/* Ticks of the whole burst, rounded down; saturates at UINT64_MAX / 2. */
-uint64_t bucket_tolerance(bucket_numbers numbers);
+/* Ticks of the whole burst, rounded down; saturates at TICKS_CAP. */
+static inline uint64_t bucket_tolerance(bucket_numbers numbers);
 
 /* Units of the whole burst. */
-uint64_t bucket_burst(bucket_numbers numbers);
+static inline uint64_t bucket_burst(bucket_numbers numbers);
 
 /* Units a second, times 1000, rounded down: for people. */
 uint64_t bucket_millirate(bucket_numbers numbers);
@@ -101,8 +101,9 @@ struct bucket_view {
 };
 
 /* Plain loads, no store. The whole decision, as of now. */
-enum bucket_result bucket_look(const struct seg_hot *hot, uint32_t generation, uint64_t units,
-			       uint64_t now, struct bucket_view *ret_view);
+static inline enum bucket_result bucket_look(const struct seg_hot *hot, uint32_t generation,
+					     uint64_t units, uint64_t now,
+					     struct bucket_view *ret_view);
 
 /* When the same cost could be admitted, and what is left, for a view that was denied. */
 uint64_t bucket_retry_at(const struct bucket_view *view);
@@ -113,8 +114,9 @@ uint64_t bucket_left(const struct bucket_view *view, uint64_t now);
  * the TAT left behind and view->refunds what the ticket must carry. On anything else nothing was
  * charged and the view is what was found.
  */
-enum bucket_result bucket_charge(struct seg_hot *hot, uint32_t generation, uint64_t units,
-				 uint64_t now, struct bucket_view *view);
+static inline enum bucket_result bucket_charge(struct seg_hot *hot, uint32_t generation,
+					       uint64_t units, uint64_t now,
+					       struct bucket_view *view);
 
 /* What one charge may give back: as the ticket carries it. */
 struct bucket_charged {
@@ -155,5 +157,123 @@ void bucket_retune(struct seg_hot *hot, bucket_numbers numbers, uint64_t now);
  */
 bool bucket_plausible(const struct seg_hot *hot, uint64_t now);
 void bucket_repair(struct seg_hot *hot, uint64_t now);
+
+/* --- the path of an acquire, inline --- */
+
+#define TICKS_CAP            (UINT64_MAX / 2)
+#define BUCKET_UNITS_MAX     ((UINT64_C(1) << 40) - 1)
+#define BUCKET_MANTISSA_BITS 24
+#define BUCKET_MANTISSA_MAX  ((UINT64_C(1) << BUCKET_MANTISSA_BITS) - 1)
+#define BUCKET_EXPONENT_MAX  63
+#define BUCKET_INTERVAL_BIAS 30
+#define BUCKET_BURST_SHIFT   30
+
+/* mantissa * 2^(exponent - 30) ticks a unit. */
+struct bucket_interval {
+	uint64_t mantissa;
+	unsigned exponent;
+};
+
+static inline struct bucket_interval bucket_interval(bucket_numbers n)
+{
+	return (struct bucket_interval){n & BUCKET_MANTISSA_MAX,
+					(unsigned)(n >> BUCKET_MANTISSA_BITS) &
+						BUCKET_EXPONENT_MAX};
+}
+
+static inline uint64_t bucket_burst(bucket_numbers n)
+{
+	const uint64_t packed = n >> BUCKET_BURST_SHIFT;
+
+	return (packed & BUCKET_MANTISSA_MAX)
+	       << ((packed >> BUCKET_MANTISSA_BITS) & BUCKET_EXPONENT_MAX);
+}
+
+/* units * interval is p * 2^(exponent - 30), with p exact in 64 bits because units < 2^40. */
+static inline uint64_t bucket_ticks(bucket_numbers n, uint64_t units, bool up)
+{
+	const struct bucket_interval interval = bucket_interval(n);
+	uint64_t p;
+
+	if (units > BUCKET_UNITS_MAX)
+		return TICKS_CAP;
+	p = units * interval.mantissa;
+	if (interval.exponent >= BUCKET_INTERVAL_BIAS) {
+		const unsigned left = interval.exponent - BUCKET_INTERVAL_BIAS;
+
+		return p > TICKS_CAP >> left ? TICKS_CAP : p << left;
+	} else {
+		const unsigned right = BUCKET_INTERVAL_BIAS - interval.exponent;
+		const uint64_t rest = p & ((UINT64_C(1) << right) - 1);
+
+		return (p >> right) + (up && rest != 0);
+	}
+}
+
+static inline uint64_t bucket_cost(bucket_numbers numbers, uint64_t units)
+{
+	return bucket_ticks(numbers, units, true);
+}
+
+static inline uint64_t bucket_tolerance(bucket_numbers numbers)
+{
+	return bucket_ticks(numbers, bucket_burst(numbers), false);
+}
+
+/* The latest TAT that any charge, settle or correction leaves. */
+static inline uint64_t bucket_tat_limit(uint64_t now, uint64_t tolerance)
+{
+	return now + tolerance + (tolerance > BUCKET_DEBT_MAX ? tolerance : BUCKET_DEBT_MAX);
+}
+
+static inline enum bucket_result bucket_look(const struct seg_hot *hot, uint32_t generation,
+					     uint64_t units, uint64_t now, struct bucket_view *view)
+{
+	uint64_t tolerance;
+
+	view->refunds = shm_load(&hot->state[1]);
+	view->tat = shm_load(&hot->state[0]);
+	/* The TAT of a new life is released after its generation: having seen it, we see that. */
+	if (view->tat == BUCKET_DEAD || shm_half_load(&hot->generation) != generation)
+		return BUCKET_STALE;
+	view->numbers = shm_load_relaxed(&hot->numbers);
+	view->ticks = bucket_cost(view->numbers, units);
+	if (units > bucket_burst(view->numbers))
+		return view->numbers ? BUCKET_NEVER : BUCKET_CORRUPT;
+	/*
+	 * At a full bucket any cost up to the burst fits by definition; the next test alone would
+	 * refuse a cost of the whole burst where burst * interval is not a whole number of ticks.
+	 */
+	if (view->tat <= now)
+		return BUCKET_ADMIT;
+	tolerance = bucket_tolerance(view->numbers);
+	if (view->ticks <= tolerance && view->tat - now <= tolerance - view->ticks)
+		return BUCKET_ADMIT;
+	return view->tat > bucket_tat_limit(now, tolerance) ? BUCKET_CORRUPT : BUCKET_WAIT;
+}
+
+/* What bucket_charge() does when another was faster: look again, try again. */
+enum bucket_result bucket_charge_again(struct seg_hot *hot, uint32_t generation, uint64_t units,
+				       uint64_t now, struct bucket_view *view);
+
+/* One try, from what was looked at. */
+static inline bool bucket_try(struct seg_hot *hot, uint64_t now, struct bucket_view *view)
+{
+	const uint64_t next = (view->tat > now ? view->tat : now) + view->ticks;
+	uint64_t expected = view->tat;
+
+	if (!shm_cas(&hot->state[0], &expected, next))
+		return false;
+	view->tat = next;
+	return true;
+}
+
+static inline enum bucket_result bucket_charge(struct seg_hot *hot, uint32_t generation,
+					       uint64_t units, uint64_t now,
+					       struct bucket_view *view)
+{
+	return bucket_try(hot, now, view) ? BUCKET_ADMIT
+					  : bucket_charge_again(hot, generation, units, now, view);
+}
 
 #endif

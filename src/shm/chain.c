@@ -10,22 +10,10 @@ static const enum chain_result chain_result_of[] = {
 	[BUCKET_CORRUPT] = CHAIN_CORRUPT, [BUCKET_AGAIN] = CHAIN_AGAIN,
 };
 
-/* What a link is charged; false if the costs do not name its unit and it has no default. */
-static bool link_amount(const struct link *link, const struct charge *costs, uint32_t n_costs,
-			uint64_t *ret_amount)
-{
-	for (uint32_t i = 0; i < n_costs; i++) {
-		if (costs[i].unit == link->unit) {
-			*ret_amount = costs[i].amount;
-			return true;
-		}
-	}
-	*ret_amount = link->default_cost;
-	return link->has_default_cost != 0;
-}
-
-static void verdict_of(const struct bucket_view *view, uint32_t link, uint64_t needed, uint64_t now,
-		       struct verdict *verdict)
+/* Out of line: an acquire that is granted needs none of it. */
+__attribute__((noinline)) static void verdict_of(const struct bucket_view *view, uint32_t link,
+						 uint64_t needed, uint64_t now,
+						 struct verdict *verdict)
 {
 	verdict->link = link;
 	verdict->retry_at = bucket_retry_at(view);
@@ -35,67 +23,53 @@ static void verdict_of(const struct bucket_view *view, uint32_t link, uint64_t n
 }
 
 /*
- * Look at every link. The ticket's links already get what is needed to charge them. Of several
- * links that deny, the one that is the last to have room decides; anything that waiting does not
- * cure decides at once.
+ * Of several links that deny, the one that is the last to have room decides; anything that waiting
+ * does not cure decides at once.
  */
-static enum chain_result look(const struct seg *seg, const struct link *links, uint32_t n_links,
-			      const struct charge *costs, uint32_t n_costs, uint64_t now,
-			      struct ration_ticket *ticket, struct bucket_view *views,
-			      struct verdict *verdict)
+static enum chain_result look(const struct seg *seg, const struct ration_ticket *ticket, uint32_t n,
+			      uint64_t now, struct bucket_view *views, struct verdict *verdict)
 {
 	enum chain_result whole = CHAIN_ADMIT;
 
-	for (uint32_t i = 0; i < n_links; i++) {
-		struct ration_ticket_link *taken = &ticket->links[i];
-		enum bucket_result result;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct ration_ticket_link *link = &ticket->links[i];
+		const enum bucket_result result = bucket_look(
+			&seg->hot[link->bucket], link->generation, link->amount, now, &views[i]);
 
-		verdict->link = i;
-		if (!link_amount(&links[i], costs, n_costs, &taken->amount))
-			return CHAIN_NO_UNIT;
-		taken->bucket = links[i].bucket;
-		taken->generation = links[i].generation;
-		taken->unit = links[i].unit;
-		taken->flags = links[i].kind;
-		result = bucket_look(&seg->hot[links[i].bucket], links[i].generation, taken->amount,
-				     now, &views[i]);
 		if (result == BUCKET_ADMIT)
 			continue;
 		if (result != BUCKET_WAIT) {
-			verdict_of(&views[i], i, taken->amount, now, verdict);
+			verdict_of(&views[i], i, link->amount, now, verdict);
 			return chain_result_of[result];
 		}
 		if (whole == CHAIN_ADMIT || bucket_retry_at(&views[i]) > verdict->retry_at)
-			verdict_of(&views[i], i, taken->amount, now, verdict);
+			verdict_of(&views[i], i, link->amount, now, verdict);
 		whole = CHAIN_WAIT;
 	}
 	return whole;
 }
 
-enum chain_result chain_acquire(struct seg *seg, const struct link *links, uint32_t n_links,
-				const struct charge *costs, uint32_t n_costs, uint64_t now,
-				struct ration_ticket *ticket, struct verdict *ret_verdict)
+enum chain_result chain_acquire(struct seg *seg, struct ration_ticket *ticket, uint32_t n,
+				uint64_t now, struct verdict *ret_verdict)
 {
 	struct bucket_view views[RATION_LINKS_MAX];
-	enum chain_result result;
+	const enum chain_result seen = look(seg, ticket, n, now, views, ret_verdict);
 
 	ticket->n_links = 0;
-	*ret_verdict = (struct verdict){0};
-	result = look(seg, links, n_links, costs, n_costs, now, ticket, views, ret_verdict);
-	if (result != CHAIN_ADMIT)
-		return result;
-	for (uint32_t i = 0; i < n_links; i++) {
-		struct ration_ticket_link *taken = &ticket->links[i];
-		const enum bucket_result charged = bucket_charge(
-			&seg->hot[taken->bucket], taken->generation, taken->amount, now, &views[i]);
+	if (seen != CHAIN_ADMIT)
+		return seen;
+	for (uint32_t i = 0; i < n; i++) {
+		struct ration_ticket_link *link = &ticket->links[i];
+		const enum bucket_result result = bucket_charge(
+			&seg->hot[link->bucket], link->generation, link->amount, now, &views[i]);
 
-		if (charged != BUCKET_ADMIT) {
-			verdict_of(&views[i], i, taken->amount, now, ret_verdict);
-			return chain_result_of[charged];
+		if (result != BUCKET_ADMIT) {
+			verdict_of(&views[i], i, link->amount, now, ret_verdict);
+			return chain_result_of[result];
 		}
-		taken->charged = views[i].ticks;
-		taken->word = views[i].tat;
-		taken->refunds = views[i].refunds;
+		link->charged = views[i].ticks;
+		link->word = views[i].tat;
+		link->refunds = views[i].refunds;
 		ticket->n_links = i + 1;
 	}
 	return CHAIN_ADMIT;

@@ -14,17 +14,26 @@
 
 #include "shm/bucket.h"
 
-/* One bucket to pass, as a handle keeps it: whole words, so that handles can publish it word by
- * word. */
+/*
+ * One bucket to pass, as a handle keeps it: three words, of which the first and the second are
+ * those that begin and end a ticket's link.
+ */
 struct link {
 	uint32_t bucket;
 	uint32_t generation;
 	uint32_t unit;  /* hash_unit() of its name */
-	uint32_t limit; /* index in the policy of the chain's generation */
+	uint32_t flags; /* LINK_* */
 	uint64_t default_cost;
-	uint32_t kind;
-	uint32_t has_default_cost;
 };
+
+/*
+ * kind in the low byte, then whether there is a default cost, then the limit's index in its policy.
+ */
+#define LINK_HAS_DEFAULT  UINT32_C(0x100)
+#define LINK_LIMIT_SHIFT  9
+#define LINK_LIMITS_MAX   (UINT32_C(1) << (32 - LINK_LIMIT_SHIFT))
+#define LINK_KIND(flags)  ((flags)&0xff)
+#define LINK_LIMIT(flags) ((flags) >> LINK_LIMIT_SHIFT)
 
 /* A cost whose unit is already hashed. */
 struct charge {
@@ -36,11 +45,31 @@ enum chain_result {
 	CHAIN_ADMIT,
 	CHAIN_WAIT,
 	CHAIN_NEVER,
-	CHAIN_NO_UNIT, /* verdict.link: the limit whose unit the costs do not name */
 	CHAIN_STALE,
 	CHAIN_CORRUPT,
 	CHAIN_AGAIN,
 };
+
+/*
+ * Begin a ticket's link: what to charge, and how much. False: the costs do not name its unit and it
+ * has no default.
+ */
+static inline bool chain_prepare(const struct link *link, const struct charge *costs,
+				 uint32_t n_costs, struct ration_ticket_link *taken)
+{
+	taken->bucket = link->bucket;
+	taken->generation = link->generation;
+	taken->unit = link->unit;
+	taken->flags = link->flags;
+	for (uint32_t i = 0; i < n_costs; i++) {
+		if (costs[i].unit == link->unit) {
+			taken->amount = costs[i].amount;
+			return true;
+		}
+	}
+	taken->amount = link->default_cost;
+	return (link->flags & LINK_HAS_DEFAULT) != 0;
+}
 
 /* What the links said. */
 struct verdict {
@@ -52,13 +81,12 @@ struct verdict {
 };
 
 /*
- * Look, then charge. ticket: n_links and links[] are written, those that were charged first. On
- * anything but CHAIN_ADMIT the caller must give back ticket->links[0 ... n_links - 1] with
- * chain_give_back (n_links is 0 if nothing was charged).
+ * Look, then charge the n links that were prepared in the ticket. ticket->n_links becomes how many
+ * were charged: on anything but CHAIN_ADMIT the caller gives those back with chain_give_back() (0:
+ * nothing was charged).
  */
-enum chain_result chain_acquire(struct seg *seg, const struct link *links, uint32_t n_links,
-				const struct charge *costs, uint32_t n_costs, uint64_t now,
-				struct ration_ticket *ticket, struct verdict *ret_verdict);
+enum chain_result chain_acquire(struct seg *seg, struct ration_ticket *ticket, uint32_t n,
+				uint64_t now, struct verdict *ret_verdict);
 
 /* The clock a refund reads between its two steps: ticks now. */
 typedef uint64_t chain_clock(void *user);

@@ -4,15 +4,9 @@
  */
 #include "shm/stat.h"
 
-#define ADMITTED_ONE (UINT64_C(1) << 16)
-#define DENIED_ONE   UINT64_C(1)
-#define COUNT_MAX    0xffffu
-#define BUCKET_MASK  (SEG_BUCKETS_MAX - 1)
-
-static uint64_t tag_of(uint32_t bucket, uint32_t generation)
-{
-	return (uint64_t)((generation & 0xff) << 24 | (bucket & BUCKET_MASK)) << 32;
-}
+#define COUNT_MAX   0x7fffu
+#define COUNT_MASK  0xffffu
+#define BUCKET_MASK (SEG_BUCKETS_MAX - 1)
 
 static uint32_t cell_bucket(uint64_t cell)
 {
@@ -21,12 +15,12 @@ static uint32_t cell_bucket(uint64_t cell)
 
 static uint32_t cell_admitted(uint64_t cell)
 {
-	return (uint32_t)(cell >> 16) & COUNT_MAX;
+	return (uint32_t)(cell >> 16) & COUNT_MASK;
 }
 
 static uint32_t cell_denied(uint64_t cell)
 {
-	return (uint32_t)cell & COUNT_MAX;
+	return (uint32_t)cell & COUNT_MASK;
 }
 
 static void spill(struct seg *seg, uint64_t cell)
@@ -41,41 +35,38 @@ static void spill(struct seg *seg, uint64_t cell)
 		shm_add(&seg->cold[bucket].denied, cell_denied(cell));
 }
 
-/* What the cell becomes when `one` is counted, and whether what it held must be spilled first. */
-static bool counted(uint64_t cell, uint64_t tag, uint64_t one, uint64_t *ret_next)
+/* What the cell becomes when `what` is counted, and whether what it held must be spilled first. */
+static bool counted(uint64_t cell, uint64_t tag, uint64_t what, uint64_t *ret_next)
 {
 	const bool same = (cell & ~UINT64_C(0xffffffff)) == tag;
 
 	if (same && cell_admitted(cell) < COUNT_MAX && cell_denied(cell) < COUNT_MAX) {
-		*ret_next = cell + one;
+		*ret_next = cell + what;
 		return false;
 	}
-	*ret_next = tag | one;
+	*ret_next = tag | what;
 	return cell != 0;
 }
 
-static shm_word *cell_for(struct seg *seg, uint32_t slot, uint32_t bucket, uint64_t tag)
+/* Two places for each bucket, so that two busy ones seldom evict each other. */
+static shm_word *cell_for(struct seg *seg, uint32_t slot, uint64_t tag)
 {
 	shm_word *cells = seg->regions[slot].stat;
-	const uint32_t first = (bucket ^ bucket >> 10) % STAT_CELLS;
+	const uint32_t first = stat_place(cell_bucket(tag));
 	const uint64_t held = shm_load_relaxed(&cells[first]);
 
-	/* Two places for each bucket, so that two busy ones seldom evict each other. */
 	if (held == 0 || (held & ~UINT64_C(0xffffffff)) == tag)
 		return &cells[first];
 	return &cells[first ^ 1];
 }
 
-static void count(struct seg *seg, uint32_t slot, uint32_t bucket, uint32_t generation,
-		  uint64_t one)
+void stat_count_slowly(struct seg *seg, uint32_t slot, uint64_t tag, uint64_t what)
 {
-	const uint64_t tag = tag_of(bucket, generation);
-
 	for (int i = 0; i < 8; i++) {
-		shm_word *cell = cell_for(seg, slot, bucket, tag);
+		shm_word *cell = cell_for(seg, slot, tag);
 		uint64_t held = shm_load_relaxed(cell);
 		uint64_t next;
-		const bool evicts = counted(held, tag, one, &next);
+		const bool evicts = counted(held, tag, what, &next);
 
 		if (!shm_cas(cell, &held, next))
 			continue;
@@ -83,17 +74,7 @@ static void count(struct seg *seg, uint32_t slot, uint32_t bucket, uint32_t gene
 			spill(seg, held);
 		return;
 	}
-	spill(seg, tag | one); /* other threads are faster: count in the open */
-}
-
-void stat_admitted(struct seg *seg, uint32_t slot, uint32_t bucket, uint32_t generation)
-{
-	count(seg, slot, bucket, generation, ADMITTED_ONE);
-}
-
-void stat_denied(struct seg *seg, uint32_t slot, uint32_t bucket, uint32_t generation)
-{
-	count(seg, slot, bucket, generation, DENIED_ONE);
+	spill(seg, tag | what); /* other threads are faster: count in the open */
 }
 
 void stat_spill(struct seg *seg, uint32_t slot)

@@ -16,8 +16,36 @@
 
 #include "shm/layout.h"
 
-void stat_admitted(struct seg *seg, uint32_t slot, uint32_t bucket, uint32_t generation);
-void stat_denied(struct seg *seg, uint32_t slot, uint32_t bucket, uint32_t generation);
+#define STAT_ADMITTED UINT64_C(0x10000)
+#define STAT_DENIED   UINT64_C(1)
+
+/* Everything but the usual case, which stat_count() does itself. */
+void stat_count_slowly(struct seg *seg, uint32_t slot, uint64_t tag, uint64_t what);
+
+static inline uint64_t stat_tag(uint32_t bucket, uint32_t generation)
+{
+	return (uint64_t)((generation & 0xff) << 24 | (bucket & (SEG_BUCKETS_MAX - 1))) << 32;
+}
+
+/* Where a bucket is counted first; the cell beside it is the second choice. */
+static inline uint32_t stat_place(uint32_t bucket)
+{
+	return (bucket ^ bucket >> 10) % STAT_CELLS;
+}
+
+/* what: STAT_ADMITTED or STAT_DENIED. */
+static inline void stat_count(struct seg *seg, uint32_t slot, uint32_t bucket, uint32_t generation,
+			      uint64_t what)
+{
+	shm_word *cell = &seg->regions[slot].stat[stat_place(bucket)];
+	const uint64_t tag = stat_tag(bucket, generation);
+	uint64_t held = shm_load_relaxed(cell);
+
+	/* Ours, and neither count has reached half of what fits. */
+	if (((held ^ tag) & UINT64_C(0xffffffff80008000)) != 0 ||
+	    !shm_cas(cell, &held, held + what))
+		stat_count_slowly(seg, slot, tag, what);
+}
 
 /* Move everything a slot has counted into the cold lines. Anyone may, at any time. */
 void stat_spill(struct seg *seg, uint32_t slot);
