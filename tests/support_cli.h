@@ -44,10 +44,8 @@ void cli_run_program(struct cli_result *ret, const char *program, const char *in
 		     const char *const args[]);
 void cli_free(struct cli_result *result);
 
-/* Arguments in place: CLI(&r, NULL, "run", "--in", path) */
-#define CLI(result, input, ...)                                                                    \
-	cli_run(result, input, (input) ? strlen(input) : 0,                                        \
-		(const char *const[]){__VA_ARGS__, NULL})
+/* Arguments in place, no input: CLI(&r, "run", "--in", path) */
+#define CLI(result, ...) cli_run(result, NULL, 0, (const char *const[]){__VA_ARGS__, NULL})
 
 /* It must end with this status, and say exactly this. NULL: whatever. */
 void cli_expect(const struct cli_result *result, int status, const char *out, const char *err);

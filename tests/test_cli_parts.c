@@ -508,10 +508,10 @@ Test(cli_words, numbers_for_people)
 	cr_expect_str_eq(words_duration(50000000, buf, sizeof(buf)), "50 ms");
 	cr_expect_str_eq(words_duration(0, buf, sizeof(buf)), "0 ns");
 	cr_expect_str_eq(words_duration(5400000000000, buf, sizeof(buf)), "1.5 h");
-	cr_expect_str_eq(words_scope(0, buf, sizeof(buf)), "all requests together");
-	cr_expect_str_eq(words_scope(3, buf, sizeof(buf)), "tenant and vendor");
+	cr_expect_str_eq(words_scope(0, buf, sizeof(buf)), "for all requests together");
+	cr_expect_str_eq(words_scope(3, buf, sizeof(buf)), "per tenant and vendor");
 	cr_expect_str_eq(words_scope(31, buf, sizeof(buf)),
-			 "tenant, vendor, class, account and resource");
+			 "per tenant, vendor, class, account and resource");
 	strcpy(buf, "a\033[2Jb\177");
 	words_printable(buf);
 	cr_expect_str_eq(buf, "a?[2Jb?");

@@ -46,7 +46,7 @@ static void print_written(const struct explaining *e, const struct blob_limit *l
 	const char *unit = blob_text(e->blob, limit->unit);
 	char rate[32], scope[80];
 
-	printf("%s%s%s: %s %s, burst %llu, per %s\n", vendor, vendor[0] ? "/" : "",
+	printf("%s%s%s: %s %s, burst %llu, %s\n", vendor, vendor[0] ? "/" : "",
 	       blob_text(e->blob, limit->name),
 	       words_rate((double)n->amount * 1e9 / (double)n->period_ns, rate, sizeof(rate)), unit,
 	       (unsigned long long)n->burst, words_scope(limit->scope, scope, sizeof(scope)));

@@ -44,9 +44,9 @@ char *words_scope(uint32_t scope, char *buf, size_t size)
 	size_t used = 0;
 	int listed = 0;
 
-	snprintf(buf, size, "all requests together");
+	snprintf(buf, size, "for all requests together");
 	for (int i = 0; i < 5 && used < size; i++) {
-		const char *before = listed == 0 ? "" : listed == n - 1 ? " and " : ", ";
+		const char *before = listed == 0 ? "per " : listed == n - 1 ? " and " : ", ";
 
 		if (!(scope & 1u << i))
 			continue;

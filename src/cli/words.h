@@ -18,7 +18,7 @@ char *words_rate(double per_second, char *buf, size_t size);
 /* "50 ms", "2.5 s", "3 h" */
 char *words_duration(uint64_t ns, char *buf, size_t size);
 
-/* "tenant and vendor"; "all requests together" for none. */
+/* "per tenant and vendor"; "for all requests together" for none. */
 char *words_scope(uint32_t scope, char *buf, size_t size);
 
 /* Units a second that packed numbers stand for. */
