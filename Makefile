@@ -36,6 +36,7 @@ TESTS        := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 TSAN_TESTS   := $(patsubst tests/%.c,%,$(wildcard tests/tsan_*.c))
 SUPPORT_C    := $(wildcard tests/support_*.c)
 BENCHES      := $(patsubst bench/%.c,%,$(wildcard bench/bench_*.c))
+BENCH_C      := $(wildcard bench/support_*.c)
 PAGES        := $(wildcard man/*.[1-8])
 
 YAML_LIBS       := -lyaml
@@ -80,7 +81,9 @@ $(1)/libration-http.a: $(call objects,$(1),$(HTTP_C))
 $(1)/supervisor.a: $(call objects,$(1),$(filter-out %/main.c,$(SUPERVISOR_C)))
 $(1)/cli.a: $(call objects,$(1),$(filter-out %/main.c,$(CLI_C)))
 $(1)/support.a: $(call objects,$(1),$(SUPPORT_C))
-$(1)/libration.a $(1)/libration-embed.a $(1)/libration-http.a $(1)/supervisor.a $(1)/cli.a $(1)/support.a:
+$(1)/bench/support.a: $(call objects,$(1),$(BENCH_C))
+$(1)/libration.a $(1)/libration-embed.a $(1)/libration-http.a $(1)/supervisor.a $(1)/cli.a $(1)/support.a \
+$(1)/bench/support.a:
 	@mkdir -p $$(@D)
 	@rm -f $$@
 	$(Q)ar rcs $$@ $$^
@@ -98,9 +101,10 @@ $(1)/tests/%: $(1)/tests/%.o $(1)/support.a $(1)/cli.a $(1)/supervisor.a $(1)/li
 	@echo "  LINK  $$@"
 	$(Q)$$(CC) $(2) -o $$@ $$^ -lcriterion $(ALL_LIBS)
 
-$(1)/bench/%: $(1)/bench/%.o $(1)/cli.a $(1)/libration-http.a $(1)/libration-embed.a $(1)/libration.a
+$(1)/bench/%: $(1)/bench/%.o $(1)/bench/support.a $(1)/cli.a $(1)/libration-http.a \
+              $(1)/libration-embed.a $(1)/libration.a
 	@echo "  LINK  $$@"
-	$(Q)$$(CC) $(2) $(3) -o $$@ $$^ $(ALL_LIBS) -lhiredis
+	$(Q)$$(CC) $(2) $(3) -o $$@ $$^ $(ALL_LIBS)
 
 $(1)/examples/%: $(1)/src/examples/%.o $(1)/libration-http.a $(1)/libration-embed.a $(1)/libration.a
 	@mkdir -p $$(@D)
@@ -136,7 +140,7 @@ $(B)/libration-http.so.$(VERSION): $(B)/libration.so
 BUILD_PACKAGES := gcc make pkg-config libc6-dev liburing-dev libcurl4-openssl-dev libbsd-dev \
 	libjansson-dev libyaml-dev libsystemd-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) g++ clang libclang-rt-14-dev libcriterion-dev musl-tools \
-	nginx-light openssl strace mandoc systemd python3 nodejs redis-server libhiredis-dev procps
+	nginx-light openssl strace mandoc systemd python3 nodejs redis-server procps
 LINT_PACKAGES := clang-format clang-tidy cppcheck universal-ctags
 
 deps:
