@@ -62,8 +62,8 @@ static void refuse(struct compiler *c, const struct node *at, const struct blob_
 			 (unsigned long long)numbers->burst);
 	else
 		error_at(c, at,
-			 "the rate is out of range once share, margin and delay are taken off: "
-			 "expected between 1 in 200 days and 1000G/s");
+			 "the rate is too slow once share, margin and delay are taken off: "
+			 "expected at least 1 in 200 days");
 }
 
 static bool complete(const struct draft_limit *limit, const struct written *written)

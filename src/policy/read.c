@@ -72,7 +72,7 @@ static const struct field limit_fields[] = {
 	{"delay", read_delay, LIMIT(written), NULL, ANYWHERE},
 	{"default_cost", read_default_cost, LIMIT(written), NULL, ANYWHERE},
 };
-static const struct schema limit_schema = SCHEMA("a limit", limit_fields);
+static const struct schema limit_schema = SCHEMA("a limit", limit_fields, false);
 
 static void check_limit(struct compiler *c, const struct node *value, struct draft_limit *limit)
 {
@@ -129,7 +129,7 @@ static const struct field vendor_fields[] = {
 	{"margin", read_margin, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
 	{"share", read_share, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
 };
-static const struct schema vendor_schema = SCHEMA("a vendor", vendor_fields);
+static const struct schema vendor_schema = SCHEMA("a vendor", vendor_fields, true);
 
 /* Under a tenant these two mean something else. */
 static bool reserved_name(const char *name)
@@ -169,7 +169,7 @@ static const struct field override_fields[] = {
 	{"margin", read_margin, 0, NULL, ANYWHERE},
 	{"share", read_share, 0, NULL, ANYWHERE},
 };
-static const struct schema override_schema = SCHEMA("an override", override_fields);
+static const struct schema override_schema = SCHEMA("an override", override_fields, false);
 
 struct override_place {
 	struct draft_owner *owner;
@@ -300,10 +300,10 @@ static void read_class(struct compiler *c, const struct node *value, void *targe
 
 static void read_classes(struct compiler *c, const struct node *value, void *target)
 {
-	if (value->kind != NODE_LIST || !value->first)
-		node_expected(&c->notes, value,
-			      value->kind == NODE_LIST ? CLASSES_FORM ", not an empty one"
-						       : CLASSES_FORM);
+	if (value->kind != NODE_LIST)
+		node_expected(&c->notes, value, CLASSES_FORM);
+	else if (!value->first)
+		error_at(c, value, "expected at least one class, found an empty list");
 	else
 		schema_items(c, value, CLASSES_FORM, read_class, target);
 }
@@ -329,7 +329,7 @@ static const struct field default_fields[] = {
 	{"share", read_share, 0, NULL, ANYWHERE},
 	{"margin", read_margin, 0, NULL, ANYWHERE},
 };
-static const struct schema default_schema = SCHEMA("the defaults", default_fields);
+static const struct schema default_schema = SCHEMA("the defaults", default_fields, false);
 
 static void read_defaults(struct compiler *c, const struct node *value, void *target)
 {
@@ -373,7 +373,7 @@ static const struct field policy_fields[] = {
 	{"tenants", read_tenants, 0, NULL, ANYWHERE},
 	{"include", read_include, 0, NULL, ANYWHERE},
 };
-static const struct schema policy_schema = SCHEMA("a policy", policy_fields);
+static const struct schema policy_schema = SCHEMA("a policy", policy_fields, true);
 
 void read_policy(struct compiler *c, const struct node *root)
 {

@@ -69,8 +69,8 @@ static void *find(const struct list *list, const char *name)
 	return found ? *found : NULL;
 }
 
-/* "unknown plan 'glod' (did you mean 'gold'?); known: gold, silver" */
-static void unknown(struct compiler *c, const struct node *at, const char *what,
+/* "unknown limit 'rte' of vendor 'crm' (did you mean 'rate'?); known: rate, burst"; where may be "". */
+static void unknown(struct compiler *c, const struct node *at, const char *what, const char *where,
 		    const struct list *known)
 {
 	enum { LOOKED_AT = 256 };
@@ -81,7 +81,7 @@ static void unknown(struct compiler *c, const struct node *at, const char *what,
 		return;
 	for (; n < known->count && n < LOOKED_AT && notes_open(&c->notes); n++)
 		names[n] = ((const struct named *)known->item[n])->name;
-	error_at(c, at, "unknown %s %s%s", what, node_found(&c->arena, at),
+	error_at(c, at, "unknown %s %s%s%s", what, node_found(&c->arena, at), where,
 		 known_words(&c->arena, at->text, names, n));
 }
 
@@ -173,8 +173,8 @@ static struct draft_limit *find_limit(struct compiler *c, const struct draft_ove
 		return NULL;
 	limit = find(&vendor->by_name, o->limit_name.name);
 	if (!limit)
-		unknown(c, o->limit_name.at,
-			all ? "limit" : arena_printf(&c->arena, "limit of vendor '%s'", name),
+		unknown(c, o->limit_name.at, "limit",
+			all ? " of all vendors" : arena_printf(&c->arena, " of vendor '%s'", name),
 			&vendor->by_name);
 	return limit;
 }
@@ -204,7 +204,7 @@ static void check_vendor_names(struct compiler *c, const struct draft_owner *own
 
 		if (at != last && strcmp(at->text, ALL_VENDORS) != 0 &&
 		    !find(&c->vendors, at->text))
-			unknown(c, at, "vendor", &c->vendors);
+			unknown(c, at, "vendor", "", &c->vendors);
 		last = at;
 	}
 }
@@ -296,7 +296,7 @@ static void resolve_tenant(struct compiler *c, struct draft_owner *tenant)
 	if (tenant->plan)
 		tenant->plan->used = true;
 	else if (tenant->plan_at)
-		unknown(c, tenant->plan_at, "plan", &c->plans);
+		unknown(c, tenant->plan_at, "plan", "", &c->plans);
 	if (tenant->overrides.count == 0)
 		return;
 	sort_overrides(c, tenant);

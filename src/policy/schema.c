@@ -47,6 +47,7 @@ static const char *known_keys(struct compiler *c, const struct schema *schema, c
 
 static void unknown_key(struct compiler *c, const struct schema *schema, const struct node *key)
 {
+	c->incomplete |= schema->holds_names;
 	if (schema_later(key->text))
 		error_at(c, key, "'%s' is not supported yet", key->text);
 	else

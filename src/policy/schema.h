@@ -28,12 +28,11 @@ struct schema {
 	const char *what; /* "a limit" */
 	const struct field *fields;
 	size_t n_fields;
+	bool holds_names; /* an unknown key may be what other parts refer to, misspelt */
 };
 
-#define SCHEMA(what, fields)                                                                       \
-	{                                                                                          \
-		what, fields, sizeof(fields) / sizeof((fields)[0])                                 \
-	}
+#define SCHEMA(what, fields, holds_names)                                                          \
+	{what, fields, sizeof(fields) / sizeof((fields)[0]), holds_names}
 
 /* Unknown, repeated and missing keys are errors; each other key is read by its function. */
 void schema_walk(struct compiler *c, const struct node *map, const struct schema *schema,

@@ -88,9 +88,10 @@ static void warn_delay(struct compiler *c, const struct subject *s)
 		warn_rate_lost(c, s);
 	else if (after == 1 && before > 1 && !limit_counts_requests(s->limit))
 		warn_at(c, s->at,
-			"the delay takes the burst of %llu down to 1: no cost above 1 %s is ever "
+			"the delay takes the burst of %llu down to 1: a cost of more than 1 is "
+			"never "
 			"admitted",
-			(ull)before, s->limit->unit);
+			(ull)before);
 	else if (after < before / 2)
 		warn_at(c, s->at, "the delay takes the burst of %llu down to %llu", (ull)before,
 			(ull)after);
@@ -119,10 +120,10 @@ static void warn_margin(struct compiler *c)
 	}
 	if (n > 0)
 		warn_at(c, first->named.at,
-			"%s without 'margin', so 10%% is kept off; write 'margin: 0%%' where the "
-			"numbers are the vendor's own and nobody else spends them",
-			n == 1 ? "a limit"
-			       : arena_printf(&c->arena, "%u limits (the first is here)", n));
+			"no 'margin' is written for %s, so 10%% is kept off; write 'margin: 0%%' "
+			"where the numbers are the vendor's own and nobody else spends them",
+			n == 1 ? "this limit"
+			       : arena_printf(&c->arena, "%u limits, this one first", n));
 }
 
 static void warn_limits(struct compiler *c)
