@@ -54,8 +54,10 @@ static struct policy_view *free_view(struct ration *ration)
 bool policy_install(struct ration *ration, const struct blob *blob)
 {
 	struct policy_view *old = atomic_load(&ration->policy);
-	struct policy_view *view = free_view(ration);
+	struct policy_view *view;
 
+	unmap_retired(ration);
+	view = free_view(ration);
 	if (!view)
 		return false;
 	view->blob = *blob;
@@ -128,7 +130,6 @@ void policy_update(struct ration *ration, uint64_t now)
 	if (ration->socket < 0 || now < atomic_load(&ration->policy_retry_at) ||
 	    atomic_flag_test_and_set(&ration->updating))
 		return;
-	unmap_retired(ration);
 	/* Bounded: a socket holds few packets, and more than these wait for the next time. */
 	for (int i = 0; i < 64 && receive_policy(ration->socket, &message, &fd); i++) {
 		if (fd >= 0)
