@@ -223,7 +223,7 @@ static struct operation ops[OPERATIONS] = {
 	[RESOLVE_NEW] = {"resolve_new", "resolve a new tenant (makes 1 bucket)", HELD, 20000,
 			 .run = resolve_new, .after = free_resolved},
 	[REDIS] = {"redis", "Redis, token bucket in Lua, unix socket", 20, 8000000,
-		   .run = redis_acquire, .singles = 150, .together = true},
+		   .run = redis_acquire, .singles = 150, .together = true, .unbound = true},
 };
 
 static void start(void)

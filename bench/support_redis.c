@@ -21,6 +21,7 @@ static const char script[] =
 	"tokens = math.min(burst, tokens + (now - at) * rate / 1000000)\n"
 	"if tokens < cost then return 0 end\n"
 	"redis.call('HSET', KEYS[1], 'tokens', tokens - cost, 'at', now)\n"
+	"redis.call('PEXPIRE', KEYS[1], math.ceil(burst / rate) * 1000)\n"
 	"return 1\n";
 
 static struct server server;
@@ -105,7 +106,7 @@ bool redis_start(void)
 		server_stop(&server);
 		return false;
 	}
-	fd = server_connect(&server, "redis.sock");
+	fd = server_connect_unix(&server, "redis.sock");
 	ok = fd >= 0 && read_version(fd) && load_script(fd);
 	if (fd >= 0)
 		close(fd);
@@ -131,7 +132,7 @@ void redis_acquire(unsigned n)
 	char answer[256] = "";
 
 	if (connection_of != getpid()) {
-		connection = server_connect(&server, "redis.sock");
+		connection = server_connect_unix(&server, "redis.sock");
 		connection_of = getpid();
 	}
 	for (unsigned i = 0; i < n; i++) {

@@ -76,19 +76,29 @@ static void measure_singles(const struct operation *op, struct histogram *histog
 
 /* --- the other process --- */
 
-/* Bound to the n-th CPU this process may use; left where it is if there is only one. */
+/* CPUs that this process may use, asked before any was chosen. */
+static cpu_set_t allowed;
+
+/* Bound to the n-th CPU; left where it is if there is only one. */
 static void use_cpu(unsigned n)
 {
-	cpu_set_t allowed, one;
+	cpu_set_t one;
 
-	if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0 || CPU_COUNT(&allowed) < 2)
-		return;
 	CPU_ZERO(&one);
 	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
 		if (CPU_ISSET(cpu, &allowed) && n-- == 0)
 			CPU_SET(cpu, &one);
 	}
-	(void)sched_setaffinity(0, sizeof(one), &one);
+	if (CPU_COUNT(&allowed) >= 2)
+		(void)sched_setaffinity(0, sizeof(one), &one);
+}
+
+static void place(const struct operation *op, unsigned cpu)
+{
+	if (op->unbound)
+		(void)sched_setaffinity(0, sizeof(allowed), &allowed);
+	else
+		use_cpu(cpu);
 }
 
 static void work(const struct operation *op, struct shared *shared)
@@ -108,8 +118,8 @@ static _Noreturn void partner_main(const struct operation *ops, int commands, in
 	unsigned which;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	use_cpu(1);
 	while (read(commands, &which, sizeof(which)) == (ssize_t)sizeof(which)) {
+		place(&ops[which], 1);
 		work(&ops[which], shared);
 		if (write(finished, "", 1) != 1)
 			break;
@@ -186,10 +196,10 @@ static bool measure_together(struct partner *p, const struct operation *op, unsi
 	ns = measure_batches(op);
 	done = atomic_load(&p->shared->done) - done;
 	own = (double)(rounds_clock() - start) / ns;
-	if (op->singles)
-		measure_singles(op, &m->single[TOGETHER]);
-	if ((double)done >= own / 2)
+	if (op->unbound || (double)done >= own / 2) {
 		m->ns[TOGETHER][round] = ns;
+		measure_singles(op, &m->single[TOGETHER]);
+	}
 	return partner_stop(p);
 }
 
@@ -197,6 +207,7 @@ static bool measure_round(struct partner *p, const struct operation *ops, unsign
 			  unsigned round, struct measured *m)
 {
 	for (unsigned i = 0; i < n_ops; i++) {
+		place(&ops[i], 0);
 		m[i].ns[ALONE][round] = measure_batches(&ops[i]);
 		m[i].ns[TOGETHER][round] = NAN;
 		if (ops[i].singles)
@@ -212,11 +223,12 @@ bool rounds_run(const struct operation *ops, unsigned n_ops, unsigned rounds, st
 	struct partner partner;
 	bool ok = true;
 
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+		CPU_ZERO(&allowed);
 	if (!partner_start(&partner, ops)) {
 		perror("bench: cannot start a second process");
 		return false;
 	}
-	use_cpu(0);
 	for (unsigned r = 0; r < rounds && ok; r++)
 		ok = measure_round(&partner, ops, n_ops, r, ret);
 	if (!ok)

@@ -33,6 +33,7 @@ struct operation {
 	void (*after)(unsigned n);  /* not timed; may be NULL */
 	unsigned singles;           /* timed one by one, in a round; 0: no percentiles */
 	bool together;              /* measure it with two processes, too */
+	bool unbound;               /* leave it to the kernel which CPU does what */
 };
 
 /* How many processes did it at once. */
@@ -44,9 +45,10 @@ struct measured {
 };
 
 /*
- * Measures all operations, `rounds` times. Where two processes work at once, both are bound to a
- * CPU of their own, and a round in which the other got less than half as much done (somebody else
- * had its CPU) is left out. Returns false after a message if the partner could not be had.
+ * Measures all operations, `rounds` times. Each process is bound to a CPU of its own (unless there
+ * is a third that does the work); where two work at once, a round in which the other got less than
+ * half as much done (somebody else had its CPU) is left out. Returns false after a message if the
+ * partner could not be had.
  */
 bool rounds_run(const struct operation *ops, unsigned n_ops, unsigned rounds, struct measured *ret);
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -98,32 +99,89 @@ bool server_start(struct server *server, const char *const argv[])
 	return server->pid > 0;
 }
 
-static int try_connect(const struct sockaddr_un *address)
+static int try_connect(const struct sockaddr *address, socklen_t size)
 {
-	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
+	if (fd < 0 || connect(fd, address, size) == 0)
 		return fd;
 	close(fd);
 	return -1;
 }
 
-int server_connect(const struct server *server, const char *name)
+/* A program that has ended never answers. */
+static bool runs(const struct server *server)
+{
+	siginfo_t info = {0};
+
+	if (waitid(P_PID, (id_t)server->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0)
+		return info.si_pid == 0;
+	return kill(server->pid, 0) == 0; /* we are not who started it */
+}
+
+static void show_log(const struct server *server)
+{
+	char path[128], line[512];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/log", server->dir);
+	file = fopen(path, "r");
+	while (file && fgets(line, sizeof(line), file))
+		fputs(line, stderr);
+	if (file)
+		fclose(file);
+}
+
+static int connect_patiently(const struct server *server, const void *address, socklen_t size)
 {
 	static const struct timespec pause = {.tv_nsec = 10000000};
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", server->dir, name);
-	for (int i = 0; i < 500; i++) {
-		const int fd = try_connect(&address);
+	for (int i = 0; i < 500 && runs(server); i++) {
+		const int fd = try_connect(address, size);
 
 		if (fd >= 0)
 			return fd;
 		nanosleep(&pause, NULL);
 	}
-	fprintf(stderr, "bench: nobody answers at %s (its last words are in %s/log)\n",
-		address.sun_path, server->dir);
+	show_log(server);
 	return -1;
+}
+
+int server_connect_unix(const struct server *server, const char *name)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", server->dir, name);
+	return connect_patiently(server, &address, sizeof(address));
+}
+
+int server_connect_tcp(const struct server *server, unsigned port)
+{
+	const struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_port = htons((uint16_t)port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+
+	return connect_patiently(server, &address, sizeof(address));
+}
+
+unsigned server_free_port(void)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	socklen_t size = sizeof(address);
+	const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return 0;
+	if (bind(fd, (const struct sockaddr *)&address, size) != 0 ||
+	    getsockname(fd, (struct sockaddr *)&address, &size) != 0)
+		address.sin_port = 0;
+	close(fd);
+	return ntohs(address.sin_port);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)

@@ -25,9 +25,13 @@ bool server_file(const struct server *server, const char *name, const char *text
  */
 bool server_start(struct server *server, const char *const argv[]);
 
-/* Connect to a unix socket dir/name; tries for up to 5 seconds. A descriptor, or -1 after a message.
- */
-int server_connect(const struct server *server, const char *name);
+/* Connect to dir/name or to a port of 127.0.0.1, for up to 5 seconds while the program runs. A
+ * descriptor, or -1 after showing what the program said. */
+int server_connect_unix(const struct server *server, const char *name);
+int server_connect_tcp(const struct server *server, unsigned port);
+
+/* A port of 127.0.0.1 that nobody uses just now; 0: none. */
+unsigned server_free_port(void);
 
 /* End the program, if it runs, and remove the directory. May be called again. */
 void server_stop(struct server *server);
