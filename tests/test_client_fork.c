@@ -94,21 +94,24 @@ Test(fork, many_processes_take_exactly_the_burst)
 
 /* --- chains that overlap: what is rolled back leaves nothing --- */
 
+/* Each bucket has more taken out in advance than is ever given back: no refund is cut short. */
+#define TAKEN 50000
+
 static const struct policy_desc shared_host = {
 	.vendors = {"v"},
 	.limits = {{.name = "tenant",
 		    .vendor = "v",
 		    .scope = PER_TENANT,
 		    .amount = 1,
-		    .period_s = HOUR,
-		    .burst = 1500},
+		    .period_s = 600,
+		    .burst = TAKEN + 1500},
 		   {.name = "account",
 		    .vendor = "v",
 		    .scope = RATION_SCOPE_ACCOUNT,
 		    .amount = 1,
-		    .period_s = HOUR,
-		    .burst = 1200},
-		   {.name = "host", .amount = 1, .period_s = HOUR, .burst = 2000}},
+		    .period_s = 600,
+		    .burst = 2 * TAKEN + 1200},
+		   {.name = "host", .amount = 1, .period_s = 600, .burst = 3 * TAKEN + 2000}},
 };
 
 static void take_some_give_some(struct seg *seg, int who, void *user)
@@ -143,12 +146,17 @@ Test(fork, a_chain_is_charged_completely_or_not_at_all)
 				  .account = shared_memory(6 * sizeof(struct account))};
 		struct seg seg = *client_seg(s.ration);
 		uint64_t granted[3] = {0};
+		struct ration_ticket ticket;
 
 		for (int i = 0; i < 3; i++) {
 			char tenant[2] = {(char)('a' + i)};
 
 			/* The first two share an account, the third has its own. */
 			s.handle[i] = world_key(s.ration, tenant, "v", i < 2 ? "x" : "y", NULL);
+			cr_assert_eq(ration_acquire(s.handle[i],
+						    &(struct ration_cost){"requests", TAKEN}, 1,
+						    &ticket, NULL),
+				     0);
 		}
 		seg_race(&seg, 6, take_some_give_some, &s);
 		for (int i = 0; i < 6; i++) {
@@ -164,7 +172,7 @@ Test(fork, a_chain_is_charged_completely_or_not_at_all)
 		cr_assert_eq(world_bucket(s.ration, s.handle[0], "account").left,
 			     1200 - granted[0] - granted[1]);
 		cr_assert_eq(world_bucket(s.ration, s.handle[2], "account").left,
-			     1200 - granted[2]);
+			     TAKEN + 1200 - granted[2]);
 		cr_assert_eq(world_bucket(s.ration, s.handle[0], "host").left,
 			     2000 - granted[0] - granted[1] - granted[2]);
 		for (int i = 0; i < 3; i++)

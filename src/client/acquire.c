@@ -35,9 +35,12 @@ static bool read_costs(const struct ration_cost *given, size_t n, struct costs *
 	if (n > RATION_LINKS_MAX)
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		const uint32_t unit = hash_unit(given[i].unit);
+		uint32_t unit;
 
-		if (given[i].amount > RATION_COST_MAX || names_unit(costs, unit))
+		if (!given[i].unit || given[i].amount > RATION_COST_MAX)
+			return false;
+		unit = hash_unit(given[i].unit);
+		if (names_unit(costs, unit))
 			return false;
 		costs->charge[costs->n++] = (struct charge){unit, given[i].amount};
 	}
