@@ -363,6 +363,21 @@ static int make_handle(struct ration *ration, const char *const field[KEY_FIELDS
 	return 0;
 }
 
+/* A forked child registers first: what waits in the socket it inherited is its parent's. */
+static int resolve_once(struct ration_handle *handle, struct chain *chain,
+			struct ration_error *error)
+{
+	struct ration *ration = handle->ration;
+	const int result = attachment_ready(ration);
+
+	if (result != 0)
+		return explain(error, result, "%s", ration_strerror(result));
+	if (shm_load(&ration->seg.control->policy_generation) >
+	    atomic_load(&ration->policy_generation))
+		policy_update(ration, client_now(ration));
+	return resolve_chain(handle, chain, error);
+}
+
 /* Waiting is allowed here, so what would be RATION_CONTENDED is tried again. */
 static int resolve_patiently(struct ration_handle *handle, struct chain *chain,
 			     struct ration_error *error)
@@ -370,9 +385,7 @@ static int resolve_patiently(struct ration_handle *handle, struct chain *chain,
 	int result = RATION_CONTENDED;
 
 	for (int i = 0; i < 10000 && result == RATION_CONTENDED; i++) {
-		result = attachment_ready(handle->ration);
-		if (result == 0)
-			result = resolve_chain(handle, chain, error);
+		result = resolve_once(handle, chain, error);
 		if (result == RATION_CONTENDED)
 			sched_yield();
 	}
@@ -398,9 +411,6 @@ int ration_resolve(struct ration *ration, const struct ration_key *key,
 	result = make_handle(ration, field, &handle);
 	if (result < 0)
 		return explain(ret_error, result, "out of memory");
-	if (shm_load(&ration->seg.control->policy_generation) >
-	    atomic_load(&ration->policy_generation))
-		policy_update(ration, client_now(ration));
 	result = resolve_patiently(handle, &chain, ret_error);
 	if (result != 0) {
 		free(handle);
