@@ -230,6 +230,35 @@ Test(policy_errors, too_many_files)
 	expect_refused("policy.yaml", -EINVAL, "policy.yaml:4:10: error: more than 1000 files\n");
 }
 
+/* A plan of 3,000 limits for 700 tenants that each differ in one of them: 2.1 million numbers. */
+Test(policy_errors, too_many_numbers)
+{
+	struct buffer all = {0};
+	char line[128];
+
+	append(&all, "version: 1\nclasses: [a]\nvendors:\n", 33);
+	for (int i = 0; i < 3000; i++)
+		append(&all, line,
+		       (size_t)snprintf(
+			       line, sizeof(line),
+			       "  v%d: {limits: [{name: x, rate: 1/s, scope: [tenant]}]}\n", i));
+	append(&all, "plans:\n  p:\n", 12);
+	for (int i = 0; i < 3000; i++)
+		append(&all, line,
+		       (size_t)snprintf(line, sizeof(line), "    v%d: {x: {rate: 2/s}}\n", i));
+	append(&all, "tenants:\n", 9);
+	for (int i = 0; i < 700; i++)
+		append(&all, line,
+		       (size_t)snprintf(line, sizeof(line),
+					"  t%03d: {plan: p, v%d: {x: {rate: 3/s}}}\n", i, i));
+	policy_write("policy.yaml", all.data, all.size);
+	expect_refused(
+		"policy.yaml", -EINVAL,
+		"policy.yaml:6673:3: error: too large: tenants that have a plan and numbers of "
+		"their own may come to 2000000 numbers\n");
+	clear(&all);
+}
+
 /* Only so many messages: the first thousand, and how many there were. */
 Test(policy_errors, too_many_messages)
 {

@@ -83,6 +83,9 @@ struct draft_include {
 	const struct node *at;
 };
 
+/* Numbers that plans give to tenants with numbers of their own. */
+enum { COPIES_MAX = 2000000 };
+
 struct compiler {
 	struct arena arena;
 	struct notes notes;
@@ -90,6 +93,8 @@ struct compiler {
 	struct list includes; /* struct draft_include, in the order of reading */
 	size_t bytes_left;
 	size_t nodes_left;
+	size_t copies_left;
+	bool copies_refused;
 	int unreadable;  /* -errno of the policy file itself */
 	bool incomplete; /* a file or a part could not be read: a missing name proves nothing */
 

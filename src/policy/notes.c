@@ -111,8 +111,7 @@ const char *quoted(struct arena *arena, const char *text, size_t size)
 
 		/* Never cut inside a UTF-8 sequence. */
 		if (i >= SHOWN && (c & 0xc0) != 0x80) {
-			memcpy(buffer + n, "...", 3);
-			n += 3;
+			n += (size_t)sprintf(buffer + n, "...");
 			break;
 		}
 		if (c < 0x20 || c == 0x7f)

@@ -255,38 +255,73 @@ static void resolve_plan(struct compiler *c, struct draft_owner *plan)
 	}
 }
 
-static struct draft_override *of_limit(const struct draft_owner *owner,
-				       const struct draft_limit *limit)
+static int compare_limit(const void *limit, const void *item)
 {
-	for (uint32_t i = 0; owner && i < owner->overrides.count; i++) {
-		struct draft_override *o = owner->overrides.item[i];
+	const struct draft_override *o = *(struct draft_override *const *)item;
 
-		if (o->limit == limit)
-			return o;
+	return order(((const struct draft_limit *)limit)->index, o->limit->index);
+}
+
+/* Among overrides by limit. */
+static struct draft_override *of_limit(const struct list *list, const struct draft_limit *limit)
+{
+	void *const *found = NULL;
+
+	if (list->count > 0)
+		found = bsearch(limit, list->item, list->count, sizeof(void *), compare_limit);
+	return found ? *found : NULL;
+}
+
+/* What a plan gives to a tenant that has numbers of its own is copied, so its sum is bounded. */
+static bool may_copy(struct compiler *c, const struct draft_owner *tenant)
+{
+	const size_t count = tenant->plan->overrides.count;
+
+	if (count <= c->copies_left) {
+		c->copies_left -= count;
+		return true;
 	}
-	return NULL;
+	if (!c->copies_refused)
+		error_at(c, tenant->named.at,
+			 "too large: tenants that have a plan and numbers of their own may come to "
+			 "%d numbers",
+			 COPIES_MAX);
+	c->copies_refused = true;
+	return false;
+}
+
+static void add_planned(struct compiler *c, struct draft_owner *tenant, const struct list *own)
+{
+	const struct list *planned = &tenant->plan->overrides;
+
+	if (!may_copy(c, tenant))
+		return;
+	for (uint32_t i = 0; i < planned->count; i++) {
+		struct draft_override *o = planned->item[i];
+
+		if (!of_limit(own, o->limit))
+			list_add(&tenant->overrides, &c->arena, o);
+	}
+	qsort(tenant->overrides.item, tenant->overrides.count, sizeof(void *), by_limit);
 }
 
 /* A tenant's own numbers come first, then its plan's, then the limit's. */
 static void merge_plan(struct compiler *c, struct draft_owner *tenant)
 {
-	struct list own = tenant->overrides;
+	struct list own = {0};
 
-	for (uint32_t i = 0; i < own.count; i++) {
-		struct draft_override *o = own.item[i];
-		const struct draft_override *planned = of_limit(tenant->plan, o->limit);
+	for (uint32_t i = 0; i < tenant->overrides.count; i++) {
+		struct draft_override *o = tenant->overrides.item[i];
+		const struct draft_override *planned =
+			tenant->plan ? of_limit(&tenant->plan->overrides, o->limit) : NULL;
 
 		if (planned)
 			written_inherit(&o->written, &planned->written);
 		numbers_of_override(c, o->limit, o);
+		list_add(&own, &c->arena, o);
 	}
-	for (uint32_t i = 0; tenant->plan && i < tenant->plan->overrides.count; i++) {
-		struct draft_override *planned = tenant->plan->overrides.item[i];
-
-		if (!of_limit(tenant, planned->limit))
-			list_add(&tenant->overrides, &c->arena, planned);
-	}
-	qsort(tenant->overrides.item, tenant->overrides.count, sizeof(void *), by_limit);
+	if (tenant->plan)
+		add_planned(c, tenant, &own);
 }
 
 static void resolve_tenant(struct compiler *c, struct draft_owner *tenant)

@@ -32,7 +32,9 @@ struct schema {
 };
 
 #define SCHEMA(what, fields, holds_names)                                                          \
-	{what, fields, sizeof(fields) / sizeof((fields)[0]), holds_names}
+	{                                                                                          \
+		what, fields, sizeof(fields) / sizeof((fields)[0]), holds_names                    \
+	}
 
 /* Unknown, repeated and missing keys are errors; each other key is read by its function. */
 void schema_walk(struct compiler *c, const struct node *map, const struct schema *schema,

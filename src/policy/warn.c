@@ -64,7 +64,8 @@ static void warn_never(struct compiler *c, const struct subject *s)
 /* Units a second, times 1000, before the delay. */
 static uint64_t millirate_before_delay(const struct blob_numbers *n)
 {
-	return (uint64_t)(n->amount * keep_of(n) * (1000 * SECOND) / (n->period_ns * WHOLE));
+	return (uint64_t)(n->amount * keep_of(n) * ((unsigned __int128)1000 * SECOND) /
+			  (n->period_ns * WHOLE));
 }
 
 static void warn_rate_lost(struct compiler *c, const struct subject *s)
