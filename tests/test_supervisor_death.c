@@ -158,6 +158,7 @@ static void fork_a_silent_child(struct ration *ration)
 	(void)ration;
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, 0);
+		alarm(60); /* in case nobody ends it */
 		for (;;)
 			pause();
 	}
@@ -200,6 +201,7 @@ static void acquire_in_a_child(struct ration *ration)
 		prctl(PR_SET_PDEATHSIG, 0);
 		if (ration_acquire(handle, NULL, 0, &ticket, NULL) != 0)
 			_exit(4);
+		alarm(60); /* in case nobody ends it */
 		for (;;)
 			pause();
 	}

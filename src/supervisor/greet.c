@@ -2,8 +2,9 @@
  * supervisor/greet.c - from accept to hello
  * SPDX-License-Identifier: MIT
  *
- * A peer is judged by its credentials before a byte of it is read. Whoever may come in gets 5 seconds for one packet;
- * whatever is wrong with it is answered in words. Nothing here waits for anybody.
+ * A peer is judged by its credentials before a byte of it is read. Whoever may come in gets 5
+ * seconds for one packet; whatever is wrong with it is answered in words. Nothing here waits for
+ * anybody.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -45,8 +46,9 @@ int refuse(struct refusal *refusal, int code, const char *format, ...)
 }
 
 /*
- * Closing a socket with unread packets resets the connection, and the peer would get an error in place of our words. So what
- * lies there is dropped first, descriptors and all; bounded, as the peer may go on sending.
+ * Closing a socket with unread packets resets the connection, and the peer would get an error in
+ * place of our words. So what lies there is dropped first, descriptors and all; bounded, as the
+ * peer may go on sending.
  */
 static void drop_unread(int socket)
 {
@@ -161,7 +163,10 @@ static int judge_layout(const struct packet *packet, struct refusal *refusal)
 	return 0;
 }
 
-/* A descriptor the peer sent must stand for the very process that connected, and that must be alive. */
+/*
+ * A descriptor the peer sent must stand for the very process that connected, and that must be
+ * alive.
+ */
 static int judge_pidfd(const struct packet *packet, const struct peer *peer,
 		       struct refusal *refusal)
 {
@@ -262,7 +267,9 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *user)
 	return 0;
 }
 
-/* A free place, or that of whoever has been silent for longest: the silent cannot lock others out. */
+/*
+ * A free place, or that of whoever has been silent for longest: the silent cannot lock others out.
+ */
 static struct greeting *greeting_place(struct supervisor *s)
 {
 	struct greeting *oldest = &s->greetings[0];

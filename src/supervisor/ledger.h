@@ -2,8 +2,9 @@
  * supervisor/ledger.h - who each worker really is
  * SPDX-License-Identifier: MIT
  *
- * The supervisor's own memory, never handed out: what a scribbling worker must not be able to fake. One flat table of
- * fixed-size entries without pointers, written before a worker is told its number.
+ * The supervisor's own memory, never handed out: what a scribbling worker must not be able to fake.
+ * One flat table of fixed-size entries without pointers, written before a worker is told its
+ * number.
  *
  *	free ---------> attached --------> detached
  *	  ^	give	  |	socket EOF	|
@@ -42,8 +43,8 @@ int ledger_make(struct ledger *ledger, uint32_t n_workers);
 void ledger_free(struct ledger *ledger);
 
 /*
- * Take a free slot for a process: next incarnation, identity, start time. The ledger owns both descriptors from
- * here on. False: every slot is taken (the descriptors are still the caller's).
+ * Take a free slot for a process: next incarnation, identity, start time. The ledger owns both
+ * descriptors from here on. False: every slot is taken (the descriptors are still the caller's).
  */
 bool ledger_give(struct ledger *ledger, const struct peer *peer, int pidfd, int socket,
 		 uint32_t *ret_slot);

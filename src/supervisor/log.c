@@ -33,7 +33,10 @@ static bool is_control(char c)
 	return (unsigned char)c < 0x20 || c == 0x7f;
 }
 
-/* One write(2) for each line, so that lines of several processes do not mix. A log that is gone stops nothing. */
+/*
+ * One write(2) for each line, so that lines of several processes do not mix. A log that is gone
+ * stops nothing.
+ */
 static void put_line(char *line, size_t length)
 {
 	ssize_t written;

@@ -20,7 +20,10 @@ static void print_message(void *user, const struct policy_message *m)
 		fprintf(stderr, "%s: %s: %s\n", m->file, word, m->text);
 }
 
-/* Everything that could stop a start from the configuration's side, and nothing that leaves a trace. */
+/*
+ * Everything that could stop a start from the configuration's side, and nothing that leaves a
+ * trace.
+ */
 static int check(const struct options *options)
 {
 	static const uint64_t any_key[2] = {1, 2};
@@ -28,12 +31,12 @@ static int check(const struct options *options)
 	const int result =
 		policy_compile(options->policy, 1, any_key, print_message, NULL, &policy);
 
-	if (result == -EINVAL)
-		return EX_CONFIG;
-	if (result < 0) {
+	if (result == -ENOMEM) {
 		fprintf(stderr, "rationd: %s: out of memory\n", options->policy);
 		return EX_OSERR;
 	}
+	if (result < 0)
+		return EX_CONFIG; /* and the reasons were printed */
 	policy_free(&policy);
 	return EX_OK;
 }

@@ -2,10 +2,11 @@
  * supervisor/patrol.c - once a second: is everything still as it must be?
  * SPDX-License-Identifier: MIT
  *
- * State belongs to workers that may scribble over it, and a worker that has not yet taken up a newer policy may still make a
- * bucket with older numbers. So a slice of all buckets is gone over every second: words that cannot be true are put
- * right, and numbers are compared with the policy. While a worker lags behind, every bucket whose numbers carry
- * another generation's stamp is looked at every second.
+ * State belongs to workers that may scribble over it, and a worker that has not yet taken up a
+ * newer policy may still make a bucket with older numbers. So a slice of all buckets is gone over
+ * every second: words that cannot be true are put right, and numbers are compared with the policy.
+ * While a worker lags behind, every bucket whose numbers carry another generation's stamp is looked
+ * at every second.
  */
 #include "shm/bucket.h"
 #include "supervisor/supervisor.h"
@@ -85,7 +86,8 @@ static void patrol_slice(struct supervisor *s)
 }
 
 /*
- * `behind` counts down only while nobody lags, so every bucket is passed once more after the last worker has caught up.
+ * `behind` counts down only while nobody lags, so every bucket is passed once more after the last
+ * worker has caught up.
  */
 static void patrol_stamps(struct supervisor *s)
 {

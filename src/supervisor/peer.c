@@ -82,7 +82,10 @@ static bool read_proc(const char *path, char *buf, size_t size)
 	return n > 0;
 }
 
-/* Only a pidfd has a line "Pid:" in its fdinfo; the number is the process in the reader's namespace. */
+/*
+ * Only a pidfd has a line "Pid:" in its fdinfo; the number is the process in the reader's
+ * namespace.
+ */
 int pidfd_process(int fd, pid_t *ret_pid)
 {
 	char path[64], text[1024];

@@ -33,7 +33,10 @@ int peer_read(int socket, struct peer *ret_peer);
 /* By user, primary group, or a supplementary group. */
 bool peer_allowed(int socket, const struct peer *peer, const struct access *access);
 
-/* The process a pidfd stands for. -EBADF: that is no pidfd; -ESRCH: it is dead, or not in our pid namespace. */
+/*
+ * The process a pidfd stands for. -EBADF: that is no pidfd; -ESRCH: it is dead, or not in our pid
+ * namespace.
+ */
 int pidfd_process(int fd, pid_t *ret_pid);
 
 /* A pidfd is readable from the moment its process (all of its threads) has ended. */

@@ -2,9 +2,9 @@
  * supervisor/place.h - the one place where a supervisor is found
  * SPDX-License-Identifier: MIT
  *
- * A place is a socket's path. Who holds the lock on the pid file beside it (PATH.pid) is the supervisor of that place;
- * only the holder touches the socket file. The socket is either made here or handed down by a service manager
- * (sd_listen_fds(3)), which then owns its file.
+ * A place is a socket's path. Who holds the lock on the pid file beside it (PATH.pid) is the
+ * supervisor of that place; only the holder touches the socket file. The socket is either made here
+ * or handed down by a service manager (sd_listen_fds(3)), which then owns its file.
  */
 #ifndef RATION_SUPERVISOR_PLACE_H
 #define RATION_SUPERVISOR_PLACE_H
@@ -24,10 +24,14 @@ struct place {
 	struct stat made; /* the file that bind(2) made, so that no other is ever removed */
 };
 
-/* Returns 0 or the status to exit with (EX_TEMPFAIL: another supervisor runs), after logging why. */
+/*
+ * Returns 0 or the status to exit with (EX_TEMPFAIL: another supervisor runs), after logging why.
+ */
 int place_take(struct place *place, const struct sockaddr_un *address);
 
-/* Stop listening, remove what place_take() made. Harmless on a place that was not (wholly) taken. */
+/*
+ * Stop listening, remove what place_take() made. Harmless on a place that was not (wholly) taken.
+ */
 void place_leave(struct place *place);
 
 #endif

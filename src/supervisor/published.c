@@ -51,7 +51,10 @@ static void name_limit(const struct blob *blob, uint32_t i, struct limit_name *r
 		 blob_text(blob, limit->name));
 }
 
-/* Two different shapes under one name: the buckets of the later one begin spent, for as long as we live. */
+/*
+ * Two different shapes under one name: the buckets of the later one begin spent, for as long as we
+ * live.
+ */
 static void inherit(struct limit_name *name, const struct limit_name *old)
 {
 	name->flags = old->flags;

@@ -9,8 +9,9 @@
 #include "shm/blob.h"
 
 /*
- * A limit by the name that buckets carry: "vendor/limit", or "limit" for all vendors. Names of earlier policies stay
- * listed, so that a limit that comes back in another shape is not taken for a new one.
+ * A limit by the name that buckets carry: "vendor/limit", or "limit" for all vendors. Names of
+ * earlier policies stay listed, so that a limit that comes back in another shape is not taken for a
+ * new one.
  */
 struct limit_name {
 	char name[2 * 64 + 1];
@@ -29,10 +30,10 @@ struct published {
 };
 
 /*
- * Compile a file into a sealed memfd. before: the policy it replaces, or NULL. A limit that has the name of an earlier
- * one but counts otherwise gets new buckets; they are marked LIMIT_STARTS_SPENT, or changing a scope would hand out
- * the quota a second time. Returns 0 or what policy_compile() and memory_make_policy() return; errors of the
- * policy go to report.
+ * Compile a file into a sealed memfd. before: the policy it replaces, or NULL. A limit that has the
+ * name of an earlier one but counts otherwise gets new buckets; they are marked LIMIT_STARTS_SPENT,
+ * or changing a scope would hand out the quota a second time. Returns 0 or what policy_compile()
+ * and memory_make_policy() return; errors of the policy go to report.
  */
 int published_make(struct published *ret, const char *path, uint64_t generation,
 		   const uint64_t hash_key[2], const struct published *before,

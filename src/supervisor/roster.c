@@ -2,12 +2,13 @@
  * supervisor/roster.c - workers: giving slots, noticing death, telling them of policies
  * SPDX-License-Identifier: MIT
  *
- * When is a slot free again? When its process is dead, which only the pidfd says. A socket that ends while the process
- * lives means less: libration detached (it says so in its line of state first, and nothing of it still runs), or
- * the process called exec, or it closed descriptors it did not know and goes on acquiring from memory it still has. In the last case
- * a slot that is given away would have two owners, and reaping it could free a record that is just being
- * made. So without a goodbye the slot waits for the pidfd, or for the same process to attach anew: by then its
- * earlier memory is gone (exec) or given up.
+ * When is a slot free again? When its process is dead, which only the pidfd says. A socket that
+ * ends while the process lives means less: libration detached (it says so in its line of state
+ * first, and nothing of it still runs), or the process called exec, or it closed descriptors it did
+ * not know and goes on acquiring from memory it still has. In the last case a slot that is given
+ * away would have two owners, and reaping it could free a record that is just being made. So
+ * without a goodbye the slot waits for the pidfd, or for the same process to attach anew: by then
+ * its earlier memory is gone (exec) or given up.
  */
 #include <errno.h>
 #include <linux/sockios.h>
@@ -22,7 +23,10 @@
 #include "shm/worker.h"
 #include "supervisor/supervisor.h"
 
-/* Unread bytes (as the kernel counts them) in a worker's socket beyond which no more policies are put there. */
+/*
+ * Unread bytes (as the kernel counts them) in a worker's socket beyond which no more policies are
+ * put there.
+ */
 #define UNREAD_MAX 16384
 
 /* --- leaving --- */
@@ -153,8 +157,9 @@ static void reap_earlier_self(struct supervisor *s, const struct peer *peer)
 }
 
 /*
- * The end of a socket and the next hello of the same process are two events in no particular order; what has ended must be
- * known before slots are counted. One recv each, only when the table is full.
+ * The end of a socket and the next hello of the same process are two events in no particular order;
+ * what has ended must be known before slots are counted. One recv each, only when the table is
+ * full.
  */
 static void look_for_ended(struct supervisor *s)
 {
@@ -222,7 +227,10 @@ int roster_show(struct supervisor *s, int socket, const struct peer *peer, struc
 
 /* --- policies --- */
 
-/* Descriptors lie in a socket until they are read, so a sleeping worker must not collect them without end. */
+/*
+ * Descriptors lie in a socket until they are read, so a sleeping worker must not collect them
+ * without end.
+ */
 static bool unread(int socket)
 {
 	int bytes = 0;

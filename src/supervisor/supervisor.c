@@ -54,14 +54,16 @@ static int load_first_policy(struct supervisor *s)
 		return failed("getrandom", -errno);
 	result = published_make(&s->policy, s->options->policy, 1, s->hash_key, NULL, log_message,
 				NULL);
-	if (result == -EINVAL) {
-		log_event(LOG_ERR, "failed what=policy path=\"%s\"", s->options->policy);
-		return EX_CONFIG;
-	}
-	return result < 0 ? failed("policy", result) : 0;
+	if (result == 0)
+		return 0;
+	failed("policy", result);
+	return result == -ENOMEM ? EX_OSERR : EX_CONFIG;
 }
 
-/* Order: buckets first, then the policy into every socket, then the word that makes workers look there. */
+/*
+ * Order: buckets first, then the policy into every socket, then the word that makes workers look
+ * there.
+ */
 static void publish(struct supervisor *s, struct published *policy)
 {
 	const uint64_t generation = policy->blob.header->generation;
@@ -148,7 +150,9 @@ static int watch_signals(struct supervisor *s)
 	return result;
 }
 
-/* Before the first policy is read: a signal that comes early must wait for its handler, not kill. */
+/*
+ * Before the first policy is read: a signal that comes early must wait for its handler, not kill.
+ */
 static void block_signals(void)
 {
 	sigset_t set;
@@ -162,7 +166,10 @@ static void block_signals(void)
 
 /* --- start --- */
 
-/* Two descriptors a worker. Without enough of them attaching fails later, in words; better said at once. */
+/*
+ * Two descriptors a worker. Without enough of them attaching fails later, in words; better said at
+ * once.
+ */
 static void raise_descriptor_limit(const struct supervisor *s)
 {
 	const rlim_t wanted = 2 * (rlim_t)s->options->config.workers + SPARE_FDS;

@@ -2,12 +2,16 @@
  * supervisor/supervisor.h - everything one supervisor has
  * SPDX-License-Identifier: MIT
  *
- * One thread, one event loop. The loop is sd-event's: this is not a data path, and it brings signals, timers and the
- * service manager's watchdog in one well-kept piece; io_uring would only add a second way to wait for them.
+ * One thread, one event loop. The loop is sd-event's: this is not a data path, and it brings
+ * signals, timers and the service manager's watchdog in one well-kept piece; io_uring would only
+ * add a second way to wait for them.
  *
- *	place	where workers find us		greet	connections that have not yet said who they are
- *	ledger	who the workers are		roster	workers: giving slots, death, detach, telling them
- *	published	the policy		tune, patrol	keeping live buckets right
+ *	place		where workers find us
+ *	greet		connections that have not yet said who they are
+ *	ledger		who the workers are
+ *	roster		giving slots, death, detach, telling workers of a new policy
+ *	published	the policy
+ *	tune, patrol	keeping live buckets right
  */
 #ifndef RATION_SUPERVISOR_SUPERVISOR_H
 #define RATION_SUPERVISOR_SUPERVISOR_H
@@ -93,14 +97,17 @@ int refuse(struct refusal *refusal, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /*
- * Make the process behind `socket` a worker and welcome it. Takes over both descriptors on success only.
- * Otherwise returns a negative code, with the words in *refusal.
+ * Make the process behind `socket` a worker and welcome it. Takes over both descriptors on success
+ * only. Otherwise returns a negative code, with the words in *refusal.
  */
 int roster_add(struct supervisor *s, int socket, const struct peer *peer, int pidfd,
 	       struct refusal *refusal);
 /* Hand an observer what it may look at. */
 int roster_show(struct supervisor *s, int socket, const struct peer *peer, struct refusal *refusal);
-/* Put the current policy into the socket of every worker that does not have it yet. Returns how many still wait. */
+/*
+ * Put the current policy into the socket of every worker that does not have it yet. Returns how
+ * many still wait.
+ */
 uint32_t roster_tell(struct supervisor *s);
 /* Whether some worker may still act on an older policy than the current one. */
 bool roster_lags(const struct supervisor *s);

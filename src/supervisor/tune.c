@@ -48,7 +48,10 @@ static enum tune_result set_numbers(struct seg_hot *hot, bucket_numbers wanted, 
 	if (found == wanted)
 		return TUNE_SAME;
 	if (bucket_restamp(found, 0) == bucket_restamp(wanted, 0)) {
-		/* Only the stamp is old. The supervisor alone writes the numbers of a linked bucket. */
+		/*
+		 * Only the stamp is old. The supervisor alone writes the numbers of a linked
+		 * bucket.
+		 */
 		shm_store(&hot->numbers, wanted);
 		return TUNE_SAME;
 	}

@@ -2,9 +2,9 @@
  * supervisor/tune.h - the numbers of live buckets follow the policy
  * SPDX-License-Identifier: MIT
  *
- * A bucket says in its cold line what it counts, so the supervisor can tell which limit of any policy it belongs to,
- * and for which tenant. Those names are for display and any worker can scribble over them; they are believed only
- * if hashing them gives the bucket's identity.
+ * A bucket says in its cold line what it counts, so the supervisor can tell which limit of any
+ * policy it belongs to, and for which tenant. Those names are for display and any worker can
+ * scribble over them; they are believed only if hashing them gives the bucket's identity.
  */
 #ifndef RATION_SUPERVISOR_TUNE_H
 #define RATION_SUPERVISOR_TUNE_H
