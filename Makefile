@@ -3,145 +3,177 @@
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
-CC      ?= gcc
 ifeq ($(origin CC),default)
 CC      := gcc
 endif
 B       ?= build
 V       ?= 0
+JOBS    ?= 2
 Q       := $(if $(filter 1,$(V)),,@)
+say      = $(if $(filter 1,$(V)),:,printf '  %-7s %s\n' $(1) $(2))
+comma   := ,
 
-VERSION   := 0.1.0
-SO_MAJOR  := 0
+VERSION  := 0.1.0
+SO_MAJOR := 0
 
+# CPPFLAGS, CFLAGS and LDFLAGS are the caller's, and come last.
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual \
-            -Wconversion -Werror
+	-Wconversion -Werror
 # -mcx16: refunds swap two words at once (src/shm/atomic.h)
-ARCH     := -mcx16
-CPPFLAGS += -D_GNU_SOURCE -Iinclude -Isrc
+LANGUAGE := -std=gnu11 -mcx16 -D_GNU_SOURCE -Iinclude -Isrc
+BASE     := $(LANGUAGE) $(WARNINGS) -MMD -MP -fPIC -fvisibility=hidden
+HARDENED := -Wl,-z,relro,-z,now -Wl,--as-needed
 RELEASE  := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 ASAN     := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 TSAN     := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
-BASE     := -std=gnu11 $(ARCH) $(WARNINGS) -MMD -MP -fPIC -fvisibility=hidden
 
-sources = $(sort $(foreach d,$(1),$(wildcard src/$(d)/*.c)))
+sources      = $(sort $(foreach d,$(1),$(wildcard src/$(d)/*.c)))
 CORE_C       := $(call sources,shm client)
-EMBED_C      := $(call sources,policy)
+POLICY_C     := $(call sources,policy)
 HTTP_C       := $(call sources,http)
 SUPERVISOR_C := $(call sources,supervisor)
 CLI_C        := $(call sources,cli)
-ALL_C        := $(CORE_C) $(EMBED_C) $(HTTP_C) $(SUPERVISOR_C) $(CLI_C)
-EXAMPLES     := $(patsubst src/examples/%.c,%,$(wildcard src/examples/*.c))
-TESTS        := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
-TSAN_TESTS   := $(patsubst tests/%.c,%,$(wildcard tests/tsan_*.c))
+EXAMPLES_C   := $(call sources,examples)
+ALL_C        := $(CORE_C) $(POLICY_C) $(HTTP_C) $(SUPERVISOR_C) $(CLI_C) $(EXAMPLES_C)
 SUPPORT_C    := $(wildcard tests/support_*.c)
-BENCHES      := $(patsubst bench/%.c,%,$(wildcard bench/bench_*.c))
 BENCH_C      := $(wildcard bench/support_*.c)
-PAGES        := $(wildcard man/*.[1-8])
+BENCHES      := $(patsubst %.c,%,$(wildcard bench/bench_*.c))
+TESTS        := $(patsubst %.c,%,$(wildcard tests/test_*.c))
+TSAN_TESTS   := $(patsubst %.c,%,$(wildcard tests/tsan_*.c))
+EXAMPLES     := $(patsubst src/%.c,%,$(EXAMPLES_C))
+LIBRARIES    := libration libration-embed libration-http
+PAGES        := $(sort $(wildcard man/*.[1-8]))
+HEADERS      := $(sort $(wildcard include/ration/*.h))
+UNITS        := $(sort $(wildcard systemd/*.service systemd/*.socket))
+SAMPLES      := $(sort $(filter-out %/demo.sh,$(wildcard src/examples/*)))
 
-YAML_LIBS       := -lyaml
-HTTP_LIBS       := -lcurl -luring -ljansson
-SUPERVISOR_LIBS := -lsystemd -lbsd -luring -lyaml
-CLI_LIBS        := -lcurl -luring -ljansson -lyaml -lbsd
-ALL_LIBS        := -lcurl -luring -ljansson -lyaml -lsystemd -lbsd
+POLICY_LIBS     := -lyaml
+HTTP_LIBS       := -lcurl -luring
+SUPERVISOR_LIBS := -lsystemd -lbsd $(POLICY_LIBS)
+CLI_LIBS        := -ljansson -lbsd $(HTTP_LIBS) $(POLICY_LIBS)
+ALL_LIBS        := -lsystemd -lm $(CLI_LIBS)
 
-comma := ,
 objects = $(patsubst %.c,$(1)/%.o,$(2))
 
 .PHONY: all deps deps-test demo check bench lint format install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(B)/libration.so $(B)/libration.a \
-     $(B)/libration-embed.so $(B)/libration-embed.a \
-     $(B)/libration-http.so $(B)/libration-http.a \
-     $(B)/rationd $(B)/ration $(EXAMPLES:%=$(B)/examples/%)
+all: $(foreach l,$(LIBRARIES),$(B)/$(l).so $(B)/$(l).a) $(B)/rationd $(B)/ration $(EXAMPLES:%=$(B)/%)
 
 help:
 	@echo "all        build everything into $(B)/"
 	@echo "demo       a fleet of workers against a real nginx, with and without ration"
 	@echo "check      build with sanitizers, run all tests"
-	@echo "bench      measure (see bench/README)"
+	@echo "bench      measure what an acquire and a request cost"
 	@echo "lint       formatting, clang-tidy, cppcheck, function sizes"
 	@echo "format     format all sources"
-	@echo "deps       install what building needs; deps-test: what check and demo need"
+	@echo "deps       install what building needs; deps-test: what demo and check need too"
 	@echo "install    install below \$$(DESTDIR)\$$(PREFIX); uninstall removes it"
+	@echo "clean      remove $(B)/"
+	@echo "V=1 shows the commands, CC=clang takes another compiler."
+
+# What was compiled with other flags or another compiler is compiled again.
+FLAGS := $(CC) $(BASE) $(RELEASE) $(ASAN) $(TSAN) $(CPPFLAGS) $(CFLAGS)
+$(B)/.flags: force
+	@mkdir -p $(@D)
+	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
+.PHONY: force objects
+objects: $(call objects,$(B),$(ALL_C) $(BENCH_C)) $(BENCHES:%=$(B)/%.o)
 
 # --- three ways to compile everything: release, address and undefined, thread ---
 
+# $(1) directory  $(2) how to compile  $(3) how to link programs
+# The archives made here are for our own programs and tests: one a layer, its internals visible.
 define variant
-$(1)/%.o: %.c
+$(1)/%.o: %.c $(B)/.flags
 	@mkdir -p $$(@D)
-	@$(if $(filter 1,$(V)),,echo "  CC    $$@")
+	@$(call say,CC,$$@)
 	$(Q)$$(CC) $(BASE) $(2) $$(CPPFLAGS) $$(CFLAGS) -c -o $$@ $$<
 
-$(1)/libration.a: $(call objects,$(1),$(CORE_C))
-$(1)/libration-embed.a: $(call objects,$(1),$(EMBED_C))
-$(1)/libration-http.a: $(call objects,$(1),$(HTTP_C))
+$(1)/core.a: $(call objects,$(1),$(CORE_C))
+$(1)/policy.a: $(call objects,$(1),$(POLICY_C))
+$(1)/http.a: $(call objects,$(1),$(HTTP_C))
 $(1)/supervisor.a: $(call objects,$(1),$(filter-out %/main.c,$(SUPERVISOR_C)))
 $(1)/cli.a: $(call objects,$(1),$(filter-out %/main.c,$(CLI_C)))
-$(1)/support.a: $(call objects,$(1),$(SUPPORT_C))
+$(1)/tests/support.a: $(call objects,$(1),$(SUPPORT_C))
 $(1)/bench/support.a: $(call objects,$(1),$(BENCH_C))
-$(1)/libration.a $(1)/libration-embed.a $(1)/libration-http.a $(1)/supervisor.a $(1)/cli.a $(1)/support.a \
-$(1)/bench/support.a:
+$(foreach a,core policy http supervisor cli tests/support bench/support,$(1)/$(a).a):
 	@mkdir -p $$(@D)
 	@rm -f $$@
 	$(Q)ar rcs $$@ $$^
 
-$(1)/rationd: $(1)/src/supervisor/main.o $(1)/supervisor.a $(1)/libration-embed.a $(1)/libration.a
-	@echo "  LINK  $$@"
-	$(Q)$$(CC) $(2) $(3) -o $$@ $$^ $(SUPERVISOR_LIBS)
+$(1)/rationd: $(1)/src/supervisor/main.o $(1)/supervisor.a $(1)/policy.a $(1)/core.a
+	@$(call say,LINK,$$@)
+	$(Q)$$(CC) $(2) $(3) $$(LDFLAGS) -o $$@ $$^ $(SUPERVISOR_LIBS)
 
-$(1)/ration: $(1)/src/cli/main.o $(1)/cli.a $(1)/libration-http.a $(1)/libration-embed.a $(1)/libration.a
-	@echo "  LINK  $$@"
-	$(Q)$$(CC) $(2) $(3) -o $$@ $$^ $(CLI_LIBS)
+$(1)/ration: $(1)/src/cli/main.o $(1)/cli.a $(1)/http.a $(1)/policy.a $(1)/core.a
+	@$(call say,LINK,$$@)
+	$(Q)$$(CC) $(2) $(3) $$(LDFLAGS) -o $$@ $$^ $(CLI_LIBS)
 
-$(1)/tests/%: $(1)/tests/%.o $(1)/support.a $(1)/cli.a $(1)/supervisor.a $(1)/libration-http.a \
-              $(1)/libration-embed.a $(1)/libration.a
-	@echo "  LINK  $$@"
-	$(Q)$$(CC) $(2) -o $$@ $$^ -lcriterion $(ALL_LIBS)
+$(1)/tests/%: $(1)/tests/%.o $(1)/tests/support.a $(1)/cli.a $(1)/supervisor.a $(1)/http.a \
+		$(1)/policy.a $(1)/core.a
+	@$(call say,LINK,$$@)
+	$(Q)$$(CC) $(2) $$(LDFLAGS) -o $$@ $$^ -lcriterion $(ALL_LIBS)
 
-$(1)/bench/%: $(1)/bench/%.o $(1)/bench/support.a $(1)/cli.a $(1)/libration-http.a \
-              $(1)/libration-embed.a $(1)/libration.a
-	@echo "  LINK  $$@"
-	$(Q)$$(CC) $(2) $(3) -o $$@ $$^ $(ALL_LIBS)
-
-$(1)/examples/%: $(1)/src/examples/%.o $(1)/libration-http.a $(1)/libration-embed.a $(1)/libration.a
-	@mkdir -p $$(@D)
-	@echo "  LINK  $$@"
-	$(Q)$$(CC) $(2) $(3) -o $$@ $$^ $(HTTP_LIBS) $(YAML_LIBS)
+$(1)/bench/%: $(1)/bench/%.o $(1)/bench/support.a $(1)/cli.a $(1)/http.a $(1)/policy.a $(1)/core.a
+	@$(call say,LINK,$$@)
+	$(Q)$$(CC) $(2) $(3) $$(LDFLAGS) -o $$@ $$^ $(ALL_LIBS)
 endef
 
-$(eval $(call variant,$(B),$(RELEASE),-pie -Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now))
+$(eval $(call variant,$(B),$(RELEASE),-pie $(HARDENED)))
 $(eval $(call variant,$(B)/asan,$(ASAN),))
 $(eval $(call variant,$(B)/tsan,$(TSAN),))
 
-# --- shared libraries: only what the map names is visible ---
+# --- the libraries: only what the map names is visible, in the archive too ---
 
-# $(1) name  $(2) objects  $(3) map  $(4) what it links with
-define shared
-$(B)/$(1).so.$(VERSION): $(2) $(3)
-	@echo "  LINK  $$@"
-	$(Q)$$(CC) $(RELEASE) -shared -Wl,-soname,$(1).so.$(SO_MAJOR) -Wl,--version-script=$(3) \
-		-Wl,--no-undefined -Wl,-z,relro,-z,now -o $$@ $(2) $(4)
+# libration-embed has its own copy of libration's insides: they are nobody else's business.
+libration_C       := $(CORE_C)
+libration_MAP     := src/client/libration.map
+libration-embed_C := $(POLICY_C) $(CORE_C)
+libration-embed_MAP  := src/policy/libration-embed.map
+libration-embed_LIBS := $(POLICY_LIBS)
+libration-http_C  := $(HTTP_C)
+libration-http_MAP   := src/http/libration-http.map
+libration-http_LIBS  := -L$(B) -lration $(HTTP_LIBS)
+
+# $(1) name
+define library
+$(B)/$(1).so.$(VERSION): $(call objects,$(B),$($(1)_C)) $($(1)_MAP)
+	@$(call say,LINK,$$@)
+	$(Q)$$(CC) $(RELEASE) -shared -Wl,-soname$(comma)$(1).so.$(SO_MAJOR) -Wl,--version-script=$($(1)_MAP) \
+		-Wl,-z,defs $(HARDENED) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $($(1)_LIBS)
 $(B)/$(1).so.$(SO_MAJOR): $(B)/$(1).so.$(VERSION)
-	$(Q)ln -sf $(1).so.$(VERSION) $$@
+	@ln -sf $(1).so.$(VERSION) $$@
 $(B)/$(1).so: $(B)/$(1).so.$(SO_MAJOR)
-	$(Q)ln -sf $(1).so.$(SO_MAJOR) $$@
+	@ln -sf $(1).so.$(SO_MAJOR) $$@
+
+$(B)/$(1).a: $(call objects,$(B),$($(1)_C)) $($(1)_MAP)
+	@$(call say,AR,$$@)
+	@rm -f $$@
+	@sed -n 's/^\t\([a-z0-9_]*\);/\1/p' $($(1)_MAP) >$(B)/$(1).globals
+	$(Q)ld -r -o $(B)/$(1).o $$(filter %.o,$$^)
+	$(Q)objcopy --keep-global-symbols=$(B)/$(1).globals $(B)/$(1).o
+	$(Q)ar rcs $$@ $(B)/$(1).o
 endef
 
-$(eval $(call shared,libration,$(call objects,$(B),$(CORE_C)),src/client/libration.map,))
-$(eval $(call shared,libration-embed,$(call objects,$(B),$(EMBED_C)) $(call objects,$(B),$(CORE_C)),src/policy/libration-embed.map,$(YAML_LIBS)))
-$(eval $(call shared,libration-http,$(call objects,$(B),$(HTTP_C)),src/http/libration-http.map,-L$(B) -lration $(HTTP_LIBS)))
-$(B)/libration-http.so.$(VERSION): $(B)/libration.so
+$(foreach l,$(LIBRARIES),$(eval $(call library,$(l))))
+$(B)/libration-http.so.$(VERSION): | $(B)/libration.so
+
+# The examples are users: they get what users get.
+$(B)/examples/%: $(B)/src/examples/%.o $(B)/libration-http.a $(B)/libration-embed.a $(B)/libration.a
+	@mkdir -p $(@D)
+	@$(call say,LINK,$@)
+	$(Q)$(CC) $(RELEASE) -pie $(HARDENED) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) $(POLICY_LIBS)
 
 # --- packages ---
 
 BUILD_PACKAGES := gcc make pkg-config libc6-dev liburing-dev libcurl4-openssl-dev libbsd-dev \
 	libjansson-dev libyaml-dev libsystemd-dev
-TEST_PACKAGES := $(BUILD_PACKAGES) g++ clang libclang-rt-14-dev libcriterion-dev musl-tools \
-	nginx-light openssl strace mandoc systemd python3 nodejs redis-server procps
-LINT_PACKAGES := clang-format clang-tidy cppcheck universal-ctags
+# clang has its sanitizers in a package of their own.
+TEST_PACKAGES := $(BUILD_PACKAGES) $(if $(findstring clang,$(CC)),libclang-rt-dev) g++ clang musl-tools \
+	libcriterion-dev nginx openssl redis-server strace mandoc systemd python3 nodejs
+LINT_PACKAGES := $(BUILD_PACKAGES) clang-format clang-tidy cppcheck universal-ctags
 
 deps:
 	@.ci/deps $(BUILD_PACKAGES)
@@ -149,109 +181,127 @@ deps:
 deps-test:
 	@.ci/deps $(TEST_PACKAGES)
 
-# --- the README's two commands ---
+# --- the two commands of the README ---
 
 demo: deps-test
 	@$(MAKE) --no-print-directory all
 	@RATION_BUILD=$(B) src/examples/demo.sh
 
-JOBS ?= 2
-
+# What cannot be built is a test that failed, and does not keep the others from running.
 check: deps-test
-	@$(MAKE) --no-print-directory -j$(JOBS) all check-programs
-	@$(MAKE) --no-print-directory -s check-list >$(B)/tests.list
-	@RATION_BUILD=$(B)/asan tests/run_tests.sh $(JOBS) $(B)/tests.list
+	@$(MAKE) --no-print-directory -k -j$(JOBS) all check-build || :
+	@$(MAKE) --no-print-directory -s check-list >$(B)/check.list
+	@RATION_BUILD=$(B)/asan tests/run_tests.sh $(JOBS) $(B)/check.list
 
-check-programs: $(B)/asan/ration $(B)/asan/rationd $(TESTS:%=$(B)/asan/tests/%) \
-	$(TSAN_TESTS:%=$(B)/tsan/tests/%)
+CXX_SMOKES := $(B)/smoke_g++ $(B)/smoke_clang++
+
+.PHONY: check-build check-clang check-list
+check-build: $(B)/asan/ration $(B)/asan/rationd $(TESTS:%=$(B)/asan/%) $(TSAN_TESTS:%=$(B)/tsan/%) \
+	$(B)/smoke_musl $(CXX_SMOKES) check-clang
+
+check-clang:
+	+@$(MAKE) --no-print-directory CC=clang B=$(B)/clang objects
 
 # One line a test, as tests/run_tests.sh reads them.
 check-list:
-	@for t in $(TESTS); do echo "criterion $(B)/asan/tests/$$t"; done
-	@for t in $(TSAN_TESTS); do echo "criterion $(B)/tsan/tests/$$t"; done
-	@echo "check clang $(MAKE) --no-print-directory -s CC=clang B=$(B)/clang all"
-	@echo "check musl $(MAKE) --no-print-directory -s $(B)/smoke_musl && $(B)/smoke_musl"
-	@for c in g++ clang++; do echo "check $$c $$c -std=c++17 -Wall -Wextra -Werror -Iinclude" \
-		"tests/smoke_cxx.cc -o $(B)/smoke_$$c -L$(B) -lration -Wl,-rpath,$(abspath $(B)) && $(B)/smoke_$$c"; done
+	@for t in $(TESTS:%=$(B)/asan/%); do echo "criterion $$t"; done
+	@for t in $(TSAN_TESTS:%=$(B)/tsan/%) $(B)/smoke_musl $(CXX_SMOKES); do echo "program $$t"; done
+	@echo "check all-builds $(MAKE) --no-print-directory -s all"
+	@echo "check all-builds-by-clang $(MAKE) --no-print-directory -s check-clang"
+	@echo "check symbols tests/run_symbols.sh $(B)"
+	@echo "check install tests/run_install.sh $(B) $(MAKE) --no-print-directory -s"
 	@for p in $(PAGES); do echo "check $$p mandoc -T lint -W warning $$p"; done
-	@echo "check systemd-verify tests/run_units.sh $(B)"
+	$(if $(UNITS),@echo "check systemd-units tests/run_units.sh $(B) $(UNITS)")
 
-.PHONY: check-programs check-list
-
+# libration needs nothing of glibc's.
 MUSL_C := $(CORE_C) tests/smoke_musl.c
-$(B)/smoke_musl: $(MUSL_C)
+$(B)/smoke_musl: $(MUSL_C) $(wildcard src/shm/*.h src/client/*.h) $(HEADERS)
 	@mkdir -p $(@D)
-	$(Q)musl-gcc -static -std=gnu11 $(ARCH) $(CPPFLAGS) -O2 -Wall -Wextra -Werror -o $@ $(MUSL_C)
+	@$(call say,MUSL,$@)
+	$(Q)musl-gcc -static $(LANGUAGE) -O2 -Wall -Wextra -Werror -o $@ $(MUSL_C)
+
+$(CXX_SMOKES): $(B)/smoke_%: tests/smoke_cxx.cc $(HEADERS) $(B)/libration.so $(B)/libration-http.so
+	@$(call say,CXX,$@)
+	$(Q)$* -std=c++17 -Wall -Wextra -Wpedantic -Werror -Iinclude -o $@ $< -L$(B) -lration-http -lration \
+		-Wl,-rpath,$(abspath $(B))
 
 # --- measuring and tidying ---
 
 bench: deps-test
-	@$(MAKE) --no-print-directory all $(BENCHES:%=$(B)/bench/%)
+	@$(MAKE) --no-print-directory all $(BENCHES:%=$(B)/%)
 	@RATION_BUILD=$(B) bench/run.sh
 
-TIDY_C := $(ALL_C) $(wildcard src/examples/*.c)
-FORMATTED := $(wildcard src/*/*.[ch] include/ration/*.h tests/*.[ch] bench/*.[ch])
+OUR_HEADERS := $(wildcard src/*/*.h) $(HEADERS)
+FORMATTED   := $(wildcard src/*/*.[ch] tests/*.[ch] bench/*.[ch]) $(HEADERS)
 
+.PHONY: lint-format lint-tidy lint-cppcheck lint-sizes
 lint:
-	@.ci/deps $(BUILD_PACKAGES) $(LINT_PACKAGES)
-	clang-format --dry-run -Werror $(FORMATTED)
-	clang-tidy --quiet $(TIDY_C) -- -std=gnu11 $(ARCH) $(CPPFLAGS)
-	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
-		--error-exitcode=1 -D_GNU_SOURCE -D__GCC_HAVE_SYNC_COMPARE_AND_SWAP_16=1 \
-		-D__linux__ -Iinclude -Isrc $(TIDY_C)
-	tests/run_sizes.sh $(TIDY_C)
+	@.ci/deps $(LINT_PACKAGES)
+	@$(MAKE) --no-print-directory -k -j$(JOBS) lint-format lint-tidy lint-cppcheck lint-sizes
+
+lint-format:
+	@$(call say,FORMAT,.)
+	$(Q)clang-format --dry-run -Werror $(FORMATTED)
+
+lint-tidy: $(ALL_C:%.c=$(B)/tidy/%.ok)
+$(B)/tidy/%.ok: %.c $(OUR_HEADERS) .clang-tidy
+	@mkdir -p $(@D)
+	@$(call say,TIDY,$<)
+	$(Q)clang-tidy --quiet $< -- $(LANGUAGE) 2>$@.err || { cat $@.err; exit 1; }
+	@touch $@
+
+lint-cppcheck:
+	@$(call say,CPPCHECK,src bench)
+	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+		--error-exitcode=1 -D_GNU_SOURCE -D__GCC_HAVE_SYNC_COMPARE_AND_SWAP_16=1 -D__linux__ \
+		-Iinclude -Isrc $(ALL_C) $(BENCH_C) $(BENCHES:%=%.c)
+
+lint-sizes:
+	@tests/run_sizes.sh $(ALL_C)
 
 format:
 	clang-format -i $(FORMATTED)
 
 # --- installing ---
 
-bindir     := $(PREFIX)/bin
-sbindir    := $(PREFIX)/sbin
-libdir     := $(PREFIX)/lib
-includedir := $(PREFIX)/include/ration
-mandir     := $(PREFIX)/share/man
-sharedir   := $(PREFIX)/share/ration
-unitdir    := $(PREFIX)/lib/systemd/system
-sysusers   := $(PREFIX)/lib/sysusers.d
-LIBRARIES  := libration libration-embed libration-http
-SHARED     := $(foreach l,$(LIBRARIES),$(l).so $(l).so.$(SO_MAJOR) $(l).so.$(VERSION))
-UNITS      := rationd.service rationd.socket
-HEADERS    := $(notdir $(wildcard include/ration/*.h))
-SAMPLES    := $(notdir $(filter-out %.c,$(wildcard src/examples/*)))
-
-# $(1) library  $(2) what it is  $(3) what else it needs
-define pkgconfig
-printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
-	'Name: $(1)' 'Description: $(2)' 'Version: $(VERSION)' $(3) \
-	'Libs: -L$${libdir} -l$(1:lib%=%)' 'Cflags: -I$${includedir}' \
-	>$(DESTDIR)$(libdir)/pkgconfig/$(1).pc
-endef
+bindir      := $(PREFIX)/bin
+sbindir     := $(PREFIX)/sbin
+libdir      := $(PREFIX)/lib
+includedir  := $(PREFIX)/include
+mandir      := $(PREFIX)/share/man
+samplesdir  := $(PREFIX)/share/ration/examples
+unitdir     := $(PREFIX)/lib/systemd/system
+sysusersdir := $(PREFIX)/lib/sysusers.d
+SYSUSERS    := $(wildcard systemd/*.sysusers)
+SHARED      := $(foreach l,$(LIBRARIES),$(l).so $(l).so.$(SO_MAJOR) $(l).so.$(VERSION))
+PC          := $(foreach l,$(LIBRARIES),$(l).pc)
+# libration.map has libration.pc.in beside it.
+pc_in        = $(patsubst %.map,%.pc.in,$($(1)_MAP))
+page         = $(mandir)/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
+samples      = $(SAMPLES:src/examples/%=$(samplesdir)/%)
 
 install: all
-	install -d $(addprefix $(DESTDIR),$(bindir) $(sbindir) $(libdir)/pkgconfig $(includedir) \
-		$(sharedir)/examples $(unitdir) $(sysusers))
-	install -m 755 $(B)/ration $(DESTDIR)$(bindir)/ration
-	install -m 755 $(B)/rationd $(DESTDIR)$(sbindir)/rationd
-	cp -P $(addprefix $(B)/,$(SHARED)) $(DESTDIR)$(libdir)/
-	install -m 644 $(LIBRARIES:%=$(B)/%.a) $(DESTDIR)$(libdir)/
-	install -m 644 $(HEADERS:%=include/ration/%) $(DESTDIR)$(includedir)/
-	@$(call pkgconfig,libration,take from shared vendor quotas)
-	@$(call pkgconfig,libration-embed,ration without a supervisor,'Requires: libration' 'Requires.private: yaml-0.1')
-	@$(call pkgconfig,libration-http,send requests within their quota,'Requires: libration' 'Requires.private: libcurl liburing jansson')
-	for p in $(PAGES); do install -D -m 644 $$p $(DESTDIR)$(mandir)/man$${p##*.}/$${p##*/}; done
-	for u in $(UNITS); do sed 's,/usr/sbin/,$(sbindir)/,' systemd/$$u >$(DESTDIR)$(unitdir)/$$u; done
-	install -m 644 systemd/ration.sysusers $(DESTDIR)$(sysusers)/ration.conf
-	install -m 644 $(SAMPLES:%=src/examples/%) $(DESTDIR)$(sharedir)/examples/
+	$(Q)install -d $(addprefix $(DESTDIR),$(bindir) $(sbindir) $(libdir)/pkgconfig $(includedir)/ration \
+		$(samplesdir) $(unitdir) $(sysusersdir))
+	$(Q)install -m 755 $(B)/ration $(DESTDIR)$(bindir)/
+	$(Q)install -m 755 $(B)/rationd $(DESTDIR)$(sbindir)/
+	$(Q)cp -P $(addprefix $(B)/,$(SHARED)) $(DESTDIR)$(libdir)/
+	$(Q)install -m 644 $(LIBRARIES:%=$(B)/%.a) $(DESTDIR)$(libdir)/
+	$(Q)install -m 644 $(HEADERS) $(DESTDIR)$(includedir)/ration/
+	$(Q)$(foreach l,$(LIBRARIES),sed -e 's,@PREFIX@,$(PREFIX),' -e 's,@VERSION@,$(VERSION),' $(call pc_in,$(l)) \
+		>$(DESTDIR)$(libdir)/pkgconfig/$(l).pc &&) :
+	$(Q)$(foreach p,$(PAGES),install -D -m 644 $(p) $(DESTDIR)$(call page,$(p)) &&) :
+	$(Q)$(foreach u,$(UNITS),sed 's,/usr/sbin/rationd,$(sbindir)/rationd,' $(u) \
+		>$(DESTDIR)$(unitdir)/$(notdir $(u)) &&) :
+	$(Q)$(foreach s,$(SYSUSERS),install -m 644 $(s) $(DESTDIR)$(sysusersdir)/$(notdir $(s:.sysusers=.conf)) &&) :
+	$(Q)cp $(SAMPLES) $(DESTDIR)$(samplesdir)/
 
 uninstall:
-	rm -f $(DESTDIR)$(bindir)/ration $(DESTDIR)$(sbindir)/rationd
-	rm -f $(addprefix $(DESTDIR)$(libdir)/,$(SHARED) $(LIBRARIES:%=%.a) $(LIBRARIES:%=pkgconfig/%.pc))
-	rm -f $(HEADERS:%=$(DESTDIR)$(includedir)/%)
-	for p in $(PAGES); do rm -f $(DESTDIR)$(mandir)/man$${p##*.}/$${p##*/}; done
-	rm -f $(UNITS:%=$(DESTDIR)$(unitdir)/%) $(DESTDIR)$(sysusers)/ration.conf
-	rm -f $(SAMPLES:%=$(DESTDIR)$(sharedir)/examples/%)
-	-rmdir $(DESTDIR)$(includedir) $(DESTDIR)$(sharedir)/examples $(DESTDIR)$(sharedir) 2>/dev/null
+	$(Q)rm -f $(addprefix $(DESTDIR),$(bindir)/ration $(sbindir)/rationd \
+		$(addprefix $(libdir)/,$(SHARED) $(LIBRARIES:%=%.a) $(PC:%=pkgconfig/%)) \
+		$(HEADERS:include/%=$(includedir)/%) $(foreach p,$(PAGES),$(call page,$(p))) \
+		$(UNITS:systemd/%=$(unitdir)/%) $(SYSUSERS:systemd/%.sysusers=$(sysusersdir)/%.conf) $(samples))
+	$(Q)rmdir $(DESTDIR)$(includedir)/ration $(DESTDIR)$(samplesdir) $(DESTDIR)$(dir $(samplesdir)) 2>/dev/null || :
 
 clean:
 	rm -rf $(B)

@@ -3,69 +3,119 @@
 # SPDX-License-Identifier: MIT
 #
 # Usage: run_tests.sh JOBS FILE
-# FILE has one test a line: "criterion PROGRAM" counts the tests that Criterion reports, "check NAME COMMAND..." counts as
-# one. Each gets $RATION_TEST_SECONDS (180). What failed is printed in full; the last line is the sum. A program that
-# crashes, runs out of time or runs no test has failed.
+# FILE has one test a line:
+#
+#	criterion PROGRAM	counts the tests that Criterion reports
+#	program PROGRAM		counts as one: exit status 0 has passed
+#	check NAME COMMAND...	so does a command for sh
+#
+# What failed is printed in full; the last line is the sum. A program that is not there, crashes, runs out of
+# time ($RATION_TEST_SECONDS, 120) or runs no test has failed. The exit status is 0 if all passed and some ran.
 set -u
 
-seconds=${RATION_TEST_SECONDS:-180}
+seconds=${RATION_TEST_SECONDS:-120}
+export LC_ALL=C.UTF-8
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_stack_use_after_return=1:strict_string_checks=1}"
+export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
+export TSAN_OPTIONS="${TSAN_OPTIONS:-halt_on_error=1}"
 
-# One line of FILE: run it, leave "passed failed" in $2 and its output in $2.log.
-run_one() {
-	line=$1 out=$2
-	kind=${line%% *}
-	rest=${line#* }
-	case $kind in
-	criterion)
-		timeout -k 5 "$seconds" "$rest" >"$out.log" 2>&1 </dev/null
-		status=$?
-		sum=$(sed -n 's/.*Tested: \([0-9]*\) | Passing: \([0-9]*\) | Failing: \([0-9]*\) | Crashing: \([0-9]*\).*/\2 \1/p' "$out.log" | tail -1)
-		passed=${sum% *} tested=${sum#* }
-		if [ -z "$sum" ] || [ "$tested" -eq 0 ]; then
-			echo "0 1" >"$out"
-			echo "(ended with status $status without a sum)" >>"$out.log"
-		elif [ "$status" -ne 0 ] && [ "$passed" -eq "$tested" ]; then
-			echo "$passed 1" >"$out"
-			echo "(ended with status $status)" >>"$out.log"
-		else
-			echo "$passed $((tested - passed))" >"$out"
-		fi
-		name=$(basename "$rest")
-		;;
-	check)
-		name=${rest%% *}
-		timeout -k 5 "$seconds" sh -c "${rest#* }" >"$out.log" 2>&1 </dev/null
-		if [ $? -eq 0 ]; then echo "1 0"; else echo "0 1"; fi >"$out"
+# The sanitizers of gcc 12 and clang 14 do not know address spaces with more than 28 random bits.
+fixed=
+read -r bits 2>/dev/null </proc/sys/vm/mmap_rnd_bits || bits=28
+if [ "$bits" -gt 28 ] && setarch -R true 2>/dev/null; then
+	fixed='setarch -R'
+fi
+
+bounded() {
+	# shellcheck disable=SC2086 # two words or none
+	timeout -k 5 "$seconds" $fixed "$@" </dev/null
+}
+
+# Each of these leaves its output in $log and sets passed, failed and note.
+verdict() {
+	passed=0 failed=1
+	case $1 in
+	0) passed=1 failed=0 ;;
+	124 | 137) echo "(out of time after $seconds s)" >>"$log" ;;
+	*) echo "(exit status $1)" >>"$log" ;;
+	esac
+}
+
+run_criterion() {
+	bounded "$1" --color=never --verbose >"$log" 2>&1
+	verdict $?
+	sum=$(sed -n 's/.*Synthesis: Tested: \([0-9]*\) | Passing: \([0-9]*\) | .*/\1 \2/p' "$log" | tail -n 1)
+	skipped=$(grep -c '^\[SKIP\]' "$log")
+	[ "$skipped" -eq 0 ] || note=", $skipped skipped"
+	case $sum in
+	'' | '0 '*)
+		passed=0 failed=1
+		echo "(no test ran to its end)" >>"$log"
+		return
 		;;
 	esac
-	read -r passed failed <"$out"
-	if [ "$failed" -eq 0 ]; then
-		printf '  ok    %-28s %s passed\n' "$name" "$passed"
-	else
-		printf '  FAIL  %-28s %s passed, %s failed\n' "$name" "$passed" "$failed"
-		sed 's/^/        /' "$out.log"
-	fi
+	# A program that fails although its tests passed (a leak, say) is one failure more.
+	tested=${sum% *} passed=${sum#* }
+	[ "$tested" -gt "$passed" ] && failed=$((tested - passed))
+}
+
+run_program() {
+	bounded "$1" >"$log" 2>&1
+	verdict $?
+}
+
+run_check() {
+	bounded sh -c "$1" >"$log" 2>&1
+	verdict $?
+}
+
+show() {
+	what=ok
+	[ "$failed" -eq 0 ] || what=FAIL
+	printf '  %-5s %-32s %3s passed' $what "$name" "$passed"
+	[ "$failed" -eq 0 ] || printf ', %s failed' "$failed"
+	printf '%s (%s s)\n' "$note" "$took"
+	[ "$failed" -eq 0 ] || grep -v '^\[\(RUN \|PASS\)\]' "$log" | sed 's/^/        /'
+}
+
+# run_one DIR NUMBER LINE: leaves "passed failed" in DIR/NUMBER.
+run_one() {
+	log=$1/$2.log note='' began=$(date +%s)
+	rest=${3#* }
+	case $3 in
+	criterion*) name=${rest##*/} && run_criterion "$rest" ;;
+	program*) name=${rest##*/} && run_program "$rest" ;;
+	check*) name=${rest%% *} && run_check "${rest#* }" ;;
+	*) name=$3 && echo "(what is this?)" >"$log" && verdict 1 ;;
+	esac
+	took=$(($(date +%s) - began))
+	echo "$passed $failed" >"$1/$2"
+	show | flock "$1/lock" cat
 }
 
 if [ "$1" = --one ]; then
-	run_one "$2" "$3"
+	run_one "$2" "$3" "$4"
 	exit 0
 fi
 
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
-n=0
-while IFS= read -r line; do
-	n=$((n + 1))
-	printf '%s\0%s\0' "$line" "$dir/$n"
-done <"$2" | xargs -0 -r -n 2 -P "$1" "$0" --one
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 
-passed=0 failed=0
-for out in "$dir"/*; do
-	case $out in *.log) continue ;; esac
-	[ -f "$out" ] || continue
-	read -r p f <"$out"
-	passed=$((passed + p)) failed=$((failed + f))
+count=0
+while IFS= read -r line; do
+	count=$((count + 1))
+	printf '%s\0%s\0%s\0' "$dir" $count "$line"
+done <"$2" >"$dir/lines"
+xargs -0 -r -n 3 -P "$1" "$0" --one <"$dir/lines"
+
+total_passed=0 total_failed=0
+while [ $count -gt 0 ]; do
+	passed=0 failed=1
+	[ ! -s "$dir/$count" ] || read -r passed failed <"$dir/$count"
+	total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed))
+	count=$((count - 1))
 done
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+echo "$total_passed passed, $total_failed failed"
+[ $total_failed -eq 0 ] && [ $total_passed -gt 0 ]
