@@ -273,3 +273,29 @@ Test(http_broken, proxies_given_inherited_and_refused)
 	cr_expect_eq(nginx_count(&nginx, "proxy.log", " 200 GET"), 2);
 	nginx_remove(&nginx);
 }
+
+Test(http_broken, a_proxy_that_refuses_a_tunnel)
+{
+	const struct peer_step refusal = {"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n",
+					  PEER_CLOSE};
+	struct ration_http *engine = engine_make(NULL, NULL);
+	struct ration_http_request request;
+	struct answer answer;
+	struct peer peer;
+
+	peer_start(&peer, &refusal, 1);
+	request = answer_request(&answer, "https://localhost:1/secret");
+	request.proxy = peer.url;
+	engine_submit(engine, &request);
+	engine_run(engine, NULL);
+	cr_expect_eq(answer.result.error, -ECONNREFUSED, "%d", answer.result.error);
+	cr_expect_str_eq(answer.error_text, "the proxy refused");
+	cr_expect_eq(answer.result.status, 0);
+	cr_expect_eq(answer.headers[0], '\0', "%s", answer.headers);
+	cr_expect_eq(answer.sends, 0);
+	cr_expect_not(answer.result.fate_unknown);
+	ration_http_free(&engine);
+	peer_stop(&peer);
+	cr_expect(strstr(peer.last, "CONNECT localhost:1 "));
+	cr_expect_null(strstr(peer.last, "secret"));
+}

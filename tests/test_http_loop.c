@@ -2,16 +2,24 @@
  * tests/test_http_loop.c - ending requests at any time, and what else the loop waits for
  * SPDX-License-Identifier: MIT
  */
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/io_uring.h>
 #include <linux/seccomp.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -449,4 +457,70 @@ Test(http_loop, it_goes_on_when_io_uring_is_taken_away)
 	cr_expect_not(ration_http_uses_uring(engine));
 	ration_http_free(&engine);
 	peer_stop(&peer);
+}
+
+/* ---- names that are never resolved ---- */
+
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	cr_assert(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text), "%s", path);
+	close(fd);
+}
+
+/* A network of our own, whose name server is a socket that nobody answers on. -1 where that is not allowed. */
+static int make_silent_name_server(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_port = htons(53),
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct ifreq loopback = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+	char path[] = "/tmp/ration-resolv-XXXXXX";
+	int fd, rc;
+
+	if (unshare(CLONE_NEWNS | CLONE_NEWNET) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return -1;
+	close(mkstemp(path));
+	write_file(path, "nameserver 127.0.0.1\n");
+	rc = mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL);
+	unlink(path);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (rc || ioctl(fd, SIOCSIFFLAGS, &loopback) ||
+	    bind(fd, (struct sockaddr *)&address, sizeof(address))) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* Waiting for the thread that resolves would take ten seconds and more: longer than this test has. */
+Test(http_loop, ending_a_request_does_not_wait_for_its_name_to_be_resolved, .timeout = 8)
+{
+	struct ration_http *engine;
+	struct ration_http_request request;
+	struct answer answer;
+	struct seen seen = {0};
+	int server = make_silent_name_server();
+	uint64_t id;
+
+	if (server < 0)
+		cr_skip_test("needs the right to make namespaces");
+	engine = engine_make(NULL, NULL);
+	request = answer_request(&answer, "http://nowhere.example/");
+	id = engine_submit(engine, &request);
+	cr_assert_eq(ration_http_watch(engine, server, EPOLLIN, pipe_ready, &seen), 0);
+	engine_run(engine, &seen.calls);
+	cr_expect_eq(ration_http_cancel(engine, id), 0);
+	expect_cancelled(&answer, false);
+	request = answer_request(&answer, "http://nowhere.example/");
+	request.timeout_ns = 10000000;
+	engine_submit(engine, &request);
+	cr_expect_eq(ration_http_watch(engine, server, 0, NULL, NULL), 0);
+	engine_run(engine, NULL);
+	cr_expect_eq(answer.result.error, -ETIMEDOUT, "%s", answer.error_text);
+	cr_expect_not(answer.result.fate_unknown);
+	ration_http_free(&engine);
+	close(server);
 }

@@ -386,7 +386,8 @@ static void let_go(struct slow_start *s)
 	cr_expect_eq(s->answer.sends, 1);
 }
 
-static void tear_down(struct slow_start *s)
+/* connections: how many were ever made; more would mean that one was not kept. */
+static void tear_down(struct slow_start *s, int connections)
 {
 	ration_http_free(&s->engine);
 	ration_handle_free(&s->handle);
@@ -395,7 +396,7 @@ static void tear_down(struct slow_start *s)
 	nginx_stop(&s->nginx);
 	cr_expect_eq(nginx_count(&s->nginx, NULL, " 200 GET"), 1);
 	cr_expect_eq(nginx_connections(&s->nginx, NULL), 1);
-	cr_expect_eq(atomic_load(&s->relay.connections), 1, "the connection was not kept");
+	cr_expect_eq(atomic_load(&s->relay.connections), connections);
 	nginx_remove(&s->nginx);
 }
 
@@ -409,7 +410,7 @@ Test(http_quota, an_old_permit_is_replaced_when_the_connection_stands)
 	cr_expect_null(s.answer.result.denial);
 	cr_expect_eq(grants_left(s.handle), grants_of_a_full_one(s.ration) - 1,
 		     "the old one was not given back");
-	tear_down(&s);
+	tear_down(&s, 1);
 }
 
 /* Somebody else has meanwhile taken what there was: the request waits, its connection stays. */
@@ -426,13 +427,33 @@ static void be_overtaken(bool http2)
 	cr_assert(s.answer.result.denial, "it did not have to wait");
 	cr_expect_str_eq(s.answer.denial.limit, "limit");
 	cr_expect_geq(s.answer.result.wait_ns, s.answer.denial.retry_in_ns);
-	tear_down(&s);
+	tear_down(&s, 1);
 }
 
 Test(http_quota, an_old_permit_that_cannot_be_replaced_is_not_sent_on)
 {
 	be_overtaken(false);
 	be_overtaken(true);
+}
+
+Test(http_quota, a_deadline_that_passes_while_it_connects)
+{
+	struct ration_http_request request;
+	struct answer other;
+	struct slow_start s;
+
+	hold_up(&s, "rate: 10/day, burst: 10", false);
+	request = request_for(&other, s.url, s.handle);
+	request.ca_file = nginx_path(&s.nginx, "ca.pem");
+	request.deadline_ns = now_ns() + 1000000;
+	engine_submit(s.engine, &request);
+	while (now_ns() <= request.deadline_ns)
+		cr_assert_geq(ration_http_run(s.engine, 100000), 1);
+	let_go(&s);
+	cr_expect_eq(other.result.error, RATION_DENIED, "%s", other.error_text);
+	cr_expect_eq(other.sends, 0);
+	cr_expect_eq(grants_left(s.handle), grants_of_a_full_one(s.ration) - 1);
+	tear_down(&s, 2);
 }
 
 Test(http_quota, cancelled_while_it_waits_with_a_connection)
@@ -457,7 +478,7 @@ Test(http_quota, cancelled_while_it_waits_with_a_connection)
 	engine_submit(s.engine, &request);
 	engine_run(s.engine, &s.answer.done);
 	cr_expect_eq(s.answer.result.status, 200);
-	tear_down(&s);
+	tear_down(&s, 1);
 }
 
 /* ---- as fast as the quota lets them, and no faster ---- */

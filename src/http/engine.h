@@ -173,7 +173,8 @@ const struct ration_denial *queue_denial(const struct request *request);
 /* permit.c */
 /* Acquire. What ration_acquire() returns, and for RATION_DENIED the transfer's denial. */
 int permit_take(struct transfer *transfer);
-/* The request is about to be sent: make sure of a permit that is still good. As permit_take(). */
+/* The request is about to be sent: make sure of a permit that is still good. As permit_take(), or -ETIME: its deadline has
+ * passed. */
 int permit_confirm(struct transfer *transfer);
 /* End the ticket: settle if the request may have left, cancel if not. */
 void permit_end(struct transfer *transfer, bool left);

@@ -140,6 +140,15 @@ static void learn(struct ration_http *engine, const struct transfer *transfer)
 		queue_learn(engine, transfer->request->host, version == CURL_HTTP_VERSION_2_0);
 }
 
+/* A tunnel that the proxy did not open is to libcurl a connection that broke. */
+static bool proxy_refused(const struct transfer *transfer)
+{
+	long status = 0;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+	return !transfer->sent && status >= 300;
+}
+
 static void collect(struct ration_http *engine, struct transfer *transfer, CURLcode code)
 {
 	const char *text = NULL;
@@ -153,6 +162,8 @@ static void collect(struct ration_http *engine, struct transfer *transfer, CURLc
 	/* libcurl is content with an answer that ends within its headers. */
 	if (!error && !code && !transfer->head_is_whole)
 		code = CURLE_PARTIAL_FILE;
+	if (code && proxy_refused(transfer))
+		code = CURLE_PROXY;
 	if (!error)
 		error = outcome_of(transfer->easy, code, &text);
 	else if (error == -ECONNRESET)

@@ -6,6 +6,8 @@
  * trips for TCP and TLS, which may be longer than that. So the permit is confirmed when the connection stands and the
  * request is about to be written: one that has become old is given back and another is taken in the same breath.
  */
+#include <errno.h>
+
 #include "http/engine.h"
 
 enum {
@@ -38,13 +40,16 @@ int permit_take(struct transfer *transfer)
 int permit_confirm(struct transfer *transfer)
 {
 	const struct ration *ration = transfer->engine->ration;
+	const struct ration_http_request *spec = &transfer->request->spec;
 	int rc = RATION_CONTENDED;
 
-	if (!transfer->request->spec.handle)
+	if (!spec->handle)
 		return 0;
 	if (transfer->ticket.owner && ration_ticket_fresh(ration, &transfer->ticket))
 		return 0;
 	permit_end(transfer, false);
+	if (spec->deadline_ns && time_now() > spec->deadline_ns)
+		return -ETIME;
 	for (int i = 0; i < CONTENDED_AT_ONCE && rc == RATION_CONTENDED; i++)
 		rc = permit_take(transfer);
 	return rc;

@@ -24,6 +24,10 @@
 
 #include "http/engine.h"
 
+#if LIBCURL_VERSION_NUM < 0x075800
+#error "libcurl 7.88 or newer: with OpenSSL older ones need SIGPIPE ignored, and some options are not there"
+#endif
+
 enum {
 	ATTEMPTS_MAX = 10,             /* of a request that is refused unseen again and again */
 	HEADER_BYTES_MAX = 256 * 1024, /* of one answer; libcurl keeps them all in memory */
@@ -50,6 +54,8 @@ static int park_without_permit(struct transfer *transfer, int rc)
 
 	if (rc == RATION_CONTENDED)
 		return park(transfer, 0, now);
+	if (rc == -ETIME)
+		return park(transfer, RATION_DENIED, 0);
 	if (rc == RATION_OVERSIZE)
 		transfer->denied = true;
 	if (rc != RATION_DENIED)
