@@ -265,6 +265,18 @@ int count_fds(pid_t pid)
 	return n;
 }
 
+void expect_fds(pid_t pid, int n)
+{
+	const struct timespec pause = {.tv_nsec = 2000000};
+	int found = count_fds(pid);
+
+	for (int i = 0; i < PATIENCE_MS / 2 && found != n; i++) {
+		nanosleep(&pause, NULL);
+		found = count_fds(pid);
+	}
+	cr_expect_eq(found, n, "%d descriptors are open, not %d", found, n);
+}
+
 /* --- an attach by hand --- */
 
 struct wire_hello hello_right(enum wire_role role)

@@ -95,5 +95,7 @@ int open_pidfd(pid_t pid);
 int wait_child(pid_t pid);
 /* Open descriptors of a process. */
 int count_fds(pid_t pid);
+/* Wait until it has so many: an answer comes just before the supervisor closes what it was about. */
+void expect_fds(pid_t pid, int n);
 
 #endif

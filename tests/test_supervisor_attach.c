@@ -353,7 +353,7 @@ Test(supervisor_attach, garbage_is_refused_in_words_and_leaks_nothing)
 		send_descriptors(&r);
 	}
 	cr_assert_eq(observe(&r).message.head.type, WIRE_WELCOME);
-	cr_expect_eq(count_fds(r.pid), before);
+	expect_fds(r.pid, before);
 	cr_expect_eq(rationd_stop(&r), 0);
 }
 

@@ -237,7 +237,7 @@ Test(supervisor_reload, a_worker_that_sleeps_through_many_reloads)
 	rationd_write_policy(&r,
 			     HEAD CRM LIMIT("rate", "rate: 1/h, burst: 33", "[tenant, vendor]"));
 	rationd_reload(&r);
-	cr_expect_eq(count_fds(r.pid), before);
+	expect_fds(r.pid, before);
 	cr_expect_eq(take(handle, 34, NULL), RATION_OVERSIZE);
 	for (int i = 0; i < 1000 && client_blob(ration)->header->generation < 62; i++) {
 		(void)take(handle, 34, NULL);

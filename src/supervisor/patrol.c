@@ -37,21 +37,23 @@ static void say_repaired(struct supervisor *s, uint32_t bucket, const char *what
 			  (unsigned long long)s->patrol.repaired);
 }
 
+static uint64_t ticks_now(void *user)
+{
+	return supervisor_now(user);
+}
+
 /* Numbers first: whether a TAT can be true depends on them. */
 static enum tune_result mend_bucket(struct supervisor *s, uint32_t bucket)
 {
 	struct seg_hot *hot = &s->seg.hot[bucket];
-	const uint64_t now = supervisor_now(s);
 	const bool current = stamped_now(s, bucket);
-	const enum tune_result result = tune_bucket(&s->seg, &s->policy, bucket, now);
+	const enum tune_result result = tune_bucket(&s->seg, &s->policy, bucket, ticks_now, s);
 
 	/* Only the supervisor changes numbers: these bore our stamp, and were not ours. */
 	if (result == TUNE_CHANGED && current)
 		say_repaired(s, bucket, "numbers");
-	if (!bucket_plausible(hot, now)) {
-		bucket_repair(hot, now);
-		say_repaired(s, bucket, bucket_plausible(hot, now) ? "words" : "nothing");
-	}
+	if (bucket_repair(hot, ticks_now, s))
+		say_repaired(s, bucket, "words");
 	return result;
 }
 
@@ -103,7 +105,7 @@ static void patrol_stamps(struct supervisor *s)
 
 		p->next_stamp = (bucket + 1) % s->seg.n_buckets;
 		if (bucket_linked(&s->seg, bucket) && !stamped_now(s, bucket))
-			tune_bucket(&s->seg, &s->policy, bucket, supervisor_now(s));
+			tune_bucket(&s->seg, &s->policy, bucket, ticks_now, s);
 	}
 	if (!lags)
 		p->behind -= n;

@@ -41,7 +41,8 @@ static bool same_shape(const struct blob_limit *limit, const struct seg_hot *hot
 	return limit->scope == scope && limit->kind == (shm_half_load(&hot->kind) & 0xff);
 }
 
-static enum tune_result set_numbers(struct seg_hot *hot, bucket_numbers wanted, uint64_t now)
+static enum tune_result set_numbers(struct seg_hot *hot, bucket_numbers wanted, seg_clock *clock,
+				    void *user)
 {
 	const bucket_numbers found = shm_load_relaxed(&hot->numbers);
 
@@ -55,12 +56,11 @@ static enum tune_result set_numbers(struct seg_hot *hot, bucket_numbers wanted, 
 		shm_store(&hot->numbers, wanted);
 		return TUNE_SAME;
 	}
-	bucket_retune(hot, wanted, now);
-	return TUNE_CHANGED;
+	return bucket_retune(hot, wanted, clock, user) ? TUNE_CHANGED : TUNE_SAME;
 }
 
 enum tune_result tune_bucket(struct seg *seg, const struct published *published, uint32_t bucket,
-			     uint64_t now)
+			     seg_clock *clock, void *user)
 {
 	const struct blob *blob = &published->blob;
 	struct seg_hot *hot = &seg->hot[bucket];
@@ -78,6 +78,7 @@ enum tune_result tune_bucket(struct seg *seg, const struct published *published,
 	tenant = d.scope & RATION_SCOPE_TENANT ? blob_find_tenant(blob, d.field[KEY_TENANT])
 					       : BLOB_NO_INDEX;
 	numbers = blob_numbers_for(blob, limit, tenant);
-	return set_numbers(
-		hot, bucket_restamp(numbers->effective, (uint32_t)blob->header->generation), now);
+	return set_numbers(hot,
+			   bucket_restamp(numbers->effective, (uint32_t)blob->header->generation),
+			   clock, user);
 }

@@ -18,9 +18,9 @@ enum tune_result {
 	TUNE_UNREADABLE, /* its names do not give its identity: left as it is */
 };
 
-/* bucket: a linked record. `now` in ticks. Repeatable at any point. */
+/* bucket: a linked record. Repeatable at any point. */
 enum tune_result tune_bucket(struct seg *seg, const struct published *published, uint32_t bucket,
-			     uint64_t now);
+			     seg_clock *clock, void *user);
 
 static inline bool bucket_linked(const struct seg *seg, uint32_t bucket)
 {
