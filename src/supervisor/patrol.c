@@ -42,6 +42,13 @@ static uint64_t ticks_now(void *user)
 	return supervisor_now(user);
 }
 
+/* Of no limit that the policy has, or under names that do not fit: nobody knows its numbers. */
+static void say_corrupt(struct supervisor *s, uint32_t bucket)
+{
+	if (log_allowed(&s->problems, "problem"))
+		log_event(LOG_WARNING, "corrupt bucket=%u", bucket);
+}
+
 /* Numbers first: whether a TAT can be true depends on them. */
 static enum tune_result mend_bucket(struct supervisor *s, uint32_t bucket)
 {
@@ -54,6 +61,8 @@ static enum tune_result mend_bucket(struct supervisor *s, uint32_t bucket)
 		say_repaired(s, bucket, "numbers");
 	if (bucket_repair(hot, ticks_now, s))
 		say_repaired(s, bucket, "words");
+	else if (!bucket_plausible(hot, supervisor_now(s)))
+		say_corrupt(s, bucket);
 	return result;
 }
 

@@ -178,8 +178,7 @@ static void raise_descriptor_limit(const struct supervisor *s)
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
 		return;
 	limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-	setrlimit(RLIMIT_NOFILE, &limit);
-	if (limit.rlim_cur < wanted)
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < wanted)
 		log_event(LOG_WARNING, "few-descriptors limit=%llu wanted=%llu",
 			  (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
 }

@@ -56,7 +56,7 @@ static enum tune_result set_numbers(struct seg_hot *hot, bucket_numbers wanted, 
 		shm_store(&hot->numbers, wanted);
 		return TUNE_SAME;
 	}
-	return bucket_retune(hot, wanted, clock, user) ? TUNE_CHANGED : TUNE_SAME;
+	return bucket_retune(hot, wanted, clock, user) ? TUNE_CHANGED : TUNE_BUSY;
 }
 
 enum tune_result tune_bucket(struct seg *seg, const struct published *published, uint32_t bucket,

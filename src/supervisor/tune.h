@@ -14,6 +14,7 @@
 enum tune_result {
 	TUNE_SAME,
 	TUNE_CHANGED,    /* has other numbers now */
+	TUNE_BUSY,       /* should have, but workers were faster: to be repeated */
 	TUNE_ORPHAN,     /* the policy has no such limit (any more): left as it is */
 	TUNE_UNREADABLE, /* its names do not give its identity: left as it is */
 };
