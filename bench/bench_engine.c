@@ -207,7 +207,7 @@ static void start(void)
 
 	if (ration_embed("bench/policy.yaml", &ration, &error) != 0 ||
 	    ration_resolve(ration, &key, &five, &error) != 0)
-		give_up("policy", error.text);
+		give_up("bench/policy.yaml", error.text);
 	start_nginx();
 	if (ration_http_new(ration, NULL, &engine) != 0)
 		give_up("engine", "cannot be made");
