@@ -28,6 +28,7 @@ static const struct ration_cost cost_2 = {"requests", 2}, cost_1 = {"requests", 
 static _Noreturn void give_up(const char *what, int code)
 {
 	fprintf(stderr, "bench: %s: %s\n", what, ration_strerror(code));
+	redis_stop();
 	exit(EXIT_FAILURE);
 }
 
