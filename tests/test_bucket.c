@@ -375,6 +375,11 @@ Test(bucket, impossible_numbers_are_refused)
 
 /* --- debt, repair, lives --- */
 
+static uint64_t at(void *user)
+{
+	return *(uint64_t *)user;
+}
+
 Test(bucket, debt_is_charged_and_bounded)
 {
 	const struct limit limit = {100, SECOND, 100};
@@ -394,14 +399,15 @@ Test(bucket, debt_is_charged_and_bounded)
 Test(bucket, an_impossible_time_is_seen_and_repaired_to_empty)
 {
 	const struct limit limit = {100, SECOND, 100};
-	const uint64_t now = TICKS_PER_SEC;
+	uint64_t now = TICKS_PER_SEC;
 	struct seg_hot hot = bucket_of(limit, now);
 	struct bucket_view view;
 
 	hot.state[0] = UINT64_MAX - 1;
 	cr_assert_eq(acquire(&hot, 1, now, &view), BUCKET_CORRUPT);
 	cr_assert_not(bucket_plausible(&hot, now));
-	bucket_repair(&hot, now);
+	cr_assert(bucket_repair(&hot, at, &now));
+	cr_assert_not(bucket_repair(&hot, at, &now));
 	cr_assert(bucket_plausible(&hot, now));
 	cr_assert_eq(acquire(&hot, 1, now, &view), BUCKET_WAIT, "empty, not full");
 	cr_assert_eq(acquire(&hot, 100, now + TICKS_PER_SEC, &view), BUCKET_ADMIT);
@@ -445,7 +451,7 @@ Test(bucket, spent_stays_spent_when_numbers_change)
 	seed(23);
 	for (int i = 0; i < 20000; i++) {
 		const struct limit from = random_limit(), to = random_limit();
-		const uint64_t now = TICKS_PER_SEC;
+		uint64_t now = TICKS_PER_SEC;
 		struct seg_hot hot = bucket_of(from, now);
 		const uint64_t units = 1 + below(from.burst);
 		const bucket_numbers numbers = bucket_pack(to.amount, to.period_ns, to.burst);
@@ -454,16 +460,66 @@ Test(bucket, spent_stays_spent_when_numbers_change)
 
 		cr_assert_eq(acquire(&hot, units, now, &view), BUCKET_ADMIT);
 		refund_before = hot.state[1];
-		bucket_retune(&hot, numbers, now);
+		cr_assert(bucket_retune(&hot, numbers, at, &now));
 		cr_assert(spent(&hot, now) >= (units < to.burst ? units : bucket_burst(numbers)),
 			  "%lu of %lu spent, then %lu of %lu (RATION_SEED=%lu)", units, from.burst,
 			  spent(&hot, now), to.burst, seed_used);
 		cr_assert(hot.state[0] <= now + bucket_tolerance(numbers) + 1,
 			  "not locked out for longer than an empty bucket");
 		cr_assert(hot.state[1] >= refund_before);
-		bucket_retune(&hot, numbers, now);
+		cr_assert(bucket_retune(&hot, numbers, at, &now));
 		cr_assert(bucket_plausible(&hot, now));
 	}
+}
+
+/* Whoever looked under the old numbers must not charge under the new ones. */
+Test(bucket, a_look_from_before_a_change_is_of_no_use_after_it)
+{
+	static const struct limit before = {1000, SECOND, 4}, after = {100, SECOND, 4};
+	uint64_t now = TICKS_PER_SEC;
+	struct seg_hot hot = bucket_of(before, now);
+	struct bucket_view stopped, view;
+
+	cr_assert_eq(bucket_look(&hot, 0, 4, now, &stopped), BUCKET_ADMIT);
+	cr_assert(bucket_retune(&hot, bucket_pack(after.amount, after.period_ns, after.burst), at,
+				&now));
+	cr_assert_eq(bucket_charge(&hot, 0, 4, now, &stopped), BUCKET_ADMIT);
+	cr_assert_eq(acquire(&hot, 3, now, &view), BUCKET_WAIT, "all four are out already");
+}
+
+/* A ticket from before a change gives nothing back: its measure is another. */
+Test(bucket, a_refund_from_before_a_change_gives_nothing)
+{
+	uint64_t now = TICKS_PER_SEC;
+	struct seg_hot hot = bucket_of((struct limit){10, SECOND, 100}, now);
+	struct bucket_view a, b;
+
+	cr_assert_eq(acquire(&hot, 50, now, &a), BUCKET_ADMIT);
+	cr_assert_eq(acquire(&hot, 50, now, &b), BUCKET_ADMIT);
+	cr_assert(bucket_retune(&hot, bucket_pack(100, SECOND, 100), at, &now));
+	cr_assert_eq(refund(&hot, &a, a.ticks, now), 0);
+	cr_assert_eq(acquire(&hot, 1, now, &b), BUCKET_WAIT);
+	cr_assert_eq(acquire(&hot, 100, now + TICKS_PER_SEC, &b), BUCKET_ADMIT);
+}
+
+/* A sum that has run to its end refunds nothing, until the bucket has drained. */
+Test(bucket, a_refund_sum_never_wraps)
+{
+	uint64_t now = TICKS_PER_SEC;
+	struct seg_hot hot = bucket_of((struct limit){1, SECOND, 100}, now);
+	struct bucket_view old, view;
+
+	cr_assert_eq(acquire(&hot, 50, now, &old), BUCKET_ADMIT);
+	hot.state[1] = UINT64_MAX - TICKS_PER_SEC;
+	cr_assert_eq(acquire(&hot, 10, now, &view), BUCKET_ADMIT);
+	cr_assert_eq(refund(&hot, &view, view.ticks, now), 0);
+	cr_assert_eq(refund(&hot, &old, old.ticks, now), 0);
+	now += 1000 * TICKS_PER_SEC;
+	cr_assert_eq(refund(&hot, &view, view.ticks, now), 0);
+	cr_assert_eq(hot.state[1], 0, "begun anew");
+	cr_assert_eq(acquire(&hot, 10, now, &old), BUCKET_ADMIT);
+	cr_assert_eq(refund(&hot, &view, view.ticks, now), 0, "older than the sum");
+	cr_assert_eq(refund(&hot, &old, old.ticks, now), old.ticks);
 }
 
 /* --- several processes, one bucket --- */

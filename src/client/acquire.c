@@ -77,7 +77,7 @@ static enum prepared prepare(const struct ration_handle *handle, const struct co
 			     struct chain_head *head, struct ration_ticket *ticket)
 {
 	const struct ration *ration = handle->ration;
-	const uint32_t begun = handle_begin(handle);
+	const uint64_t begun = handle_begin(handle);
 	bool named = true;
 
 	*head = handle_head(handle);
@@ -127,7 +127,7 @@ static bool describe(struct ration *ration, const struct chain_head *head,
 	const struct blob *blob = policy_enter(ration);
 	const bool current = blob->header->generation == head->policy_generation;
 
-	if (current && denial) {
+	if (current) {
 		const struct blob_limit *l =
 			&blob->limits[LINK_LIMIT(ticket->links[verdict->link].flags)];
 		const bool ever = verdict->needed <= verdict->size;
@@ -142,7 +142,8 @@ static bool describe(struct ration *ration, const struct chain_head *head,
 		denial->needed = verdict->needed;
 		denial->retry_in_ns = 0;
 		if (ever && verdict->retry_at > now)
-			denial->retry_in_ns = (verdict->retry_at - now) / TICKS_PER_NS + 1;
+			denial->retry_in_ns =
+				(verdict->retry_at - now + TICKS_PER_NS - 1) / TICKS_PER_NS;
 		denial->retry_at_ns = boot_ns_at(ration, now) + denial->retry_in_ns;
 	}
 	policy_leave(ration);
@@ -164,7 +165,7 @@ static int deny(struct ration *ration, const struct chain_head *head, int code,
 {
 	const struct ration_ticket_link *link = &ticket->links[verdict->link];
 
-	if (!describe(ration, head, ticket, verdict, now, denial))
+	if (denial && !describe(ration, head, ticket, verdict, now, denial))
 		return RATION_CONTENDED;
 	stat_count(&ration->seg, atomic_load_explicit(&ration->slot, memory_order_relaxed),
 		   link->bucket, link->generation, STAT_DENIED);
@@ -174,54 +175,75 @@ static int deny(struct ration *ration, const struct chain_head *head, int code,
 	return 0;
 }
 
-/* An impossible value denies. With no supervisor to look after it, it is put right here. */
-static int corrupt(struct ration *ration, uint32_t bucket, uint64_t now)
+/* With no supervisor to look after the buckets, whoever meets an impossible value puts it right. */
+static void mend(struct ration_handle *handle, const struct ration_ticket_link *link)
 {
-	shm_add(&ration->seg.control->corrupt, 1);
-	if (ration->socket < 0) {
-		bucket_repair(&ration->seg.hot[bucket], now);
-		shm_add(&ration->seg.control->repaired, 1);
+	struct ration *ration = handle->ration;
+	struct seg_hot *hot = &ration->seg.hot[link->bucket];
+	const struct blob *blob = policy_enter(ration);
+	const uint32_t tenant = blob_find_tenant(blob, handle->field[KEY_TENANT]);
+	const struct blob_numbers *numbers =
+		blob_numbers_for(blob, LINK_LIMIT(link->flags), tenant);
+	const bucket_numbers wanted =
+		bucket_restamp(numbers->effective, (uint32_t)blob->header->generation);
+	bool mended = false;
+
+	if (shm_load_relaxed(&hot->numbers) != wanted) {
+		shm_store(&hot->numbers, wanted);
+		mended = true;
 	}
+	policy_leave(ration);
+	if (bucket_repair(hot, clock_ticks, ration))
+		mended = true;
+	if (mended)
+		shm_add(&ration->seg.control->repaired, 1);
+}
+
+/* An impossible value denies, unless it was one in passing. */
+static int corrupt(struct ration_handle *handle, const struct ration_ticket_link *link)
+{
+	struct ration *ration = handle->ration;
+
+	if (bucket_plausible(&ration->seg.hot[link->bucket], client_now(ration)))
+		return RATION_CONTENDED;
+	shm_add(&ration->seg.control->corrupt, 1);
+	if (ration->socket < 0)
+		mend(handle, link);
 	return RATION_ECORRUPT;
 }
 
-/* What is left to do when a chain did not admit. */
-static int refuse(struct ration *ration, const struct chain_head *head, enum chain_result result,
-		  const struct verdict *verdict, uint64_t now, struct ration_ticket *ticket,
-		  struct ration_denial *denial)
-{
-	switch (result) {
-	case CHAIN_WAIT:
-		return deny(ration, head, RATION_DENIED, verdict, now, ticket, denial);
-	case CHAIN_NEVER:
-		return deny(ration, head, RATION_OVERSIZE, verdict, now, ticket, denial);
-	case CHAIN_CORRUPT:
-		return corrupt(ration, ticket->links[verdict->link].bucket, now);
-	default:
-		return RATION_CONTENDED;
-	}
-}
-
-/* One try. *ret_stale: a record of the chain began another life; nothing was taken. */
-static int acquire_on(struct ration *ration, const struct chain_head *head, uint64_t now,
-		      struct ration_ticket *ticket, struct ration_denial *denial, bool *ret_stale)
+static int admitted(struct ration *ration, const struct chain_head *head, uint64_t now,
+		    struct ration_ticket *ticket)
 {
 	const uint32_t slot = atomic_load_explicit(&ration->slot, memory_order_relaxed);
-	struct verdict verdict;
-	const enum chain_result result =
-		chain_acquire(&ration->seg, ticket, (uint32_t)head->n_links, now, &verdict);
 
-	*ret_stale = result == CHAIN_STALE;
-	if (result != CHAIN_ADMIT) {
-		chain_give_back(&ration->seg, ticket, clock_ticks, ration);
-		ticket->n_links = 0;
-		return refuse(ration, head, result, &verdict, now, ticket, denial);
-	}
 	grant(ration, head, now, 0, ticket);
 	for (uint32_t i = 0; i < ticket->n_links; i++)
 		stat_count(&ration->seg, slot, ticket->links[i].bucket, ticket->links[i].generation,
 			   STAT_ADMITTED);
 	return 0;
+}
+
+/* A chain did not admit: nothing of it stays charged. */
+static int refused(struct ration_handle *handle, const struct chain_head *head,
+		   enum chain_result result, const struct verdict *verdict, uint64_t now,
+		   struct ration_ticket *ticket, struct ration_denial *denial)
+{
+	struct ration *ration = handle->ration;
+
+	chain_give_back(&ration->seg, ticket, clock_ticks, ration);
+	ticket->n_links = 0;
+	switch (result) {
+	case CHAIN_WAIT:
+		return deny(ration, head, RATION_DENIED, verdict, now, ticket, denial);
+	case CHAIN_NEVER:
+		return deny(ration, head, RATION_OVERSIZE, verdict, now, ticket, denial);
+	case CHAIN_STALE:
+	case CHAIN_CORRUPT:
+		return corrupt(handle, &ticket->links[verdict->link]);
+	default:
+		return RATION_CONTENDED;
+	}
 }
 
 /* Whether a newer policy has been announced. */
@@ -231,13 +253,49 @@ static bool policy_moved(const struct ration *ration)
 	       atomic_load(&ration->policy_generation);
 }
 
+/* The ticket's links, from the handle or resolved anew. */
+static int prepare_any(struct ration_handle *handle, bool anew, const struct costs *costs,
+		       struct chain_head *head, struct ration_ticket *ticket)
+{
+	const enum prepared prepared = anew ? OUT_OF_DATE : prepare(handle, costs, head, ticket);
+
+	if (prepared == OUT_OF_DATE)
+		return prepare_anew(handle, costs, head, ticket);
+	return prepared == PREPARED ? 0 : RATION_EUNIT;
+}
+
+/*
+ * A second try follows if a record began another life, so that the handle must be resolved again, or
+ * if a time seemed impossible: this process may have been stopped since it read its clock.
+ */
+static int try_twice(struct ration_handle *handle, const struct costs *costs, uint64_t now,
+		     struct ration_ticket *ticket, struct ration_denial *denial)
+{
+	struct ration *ration = handle->ration;
+	enum chain_result seen = CHAIN_ADMIT;
+
+	for (int i = 0;; i++) {
+		struct chain_head head;
+		struct verdict verdict;
+		const int result = prepare_any(handle, seen == CHAIN_STALE, costs, &head, ticket);
+
+		if (result != 0)
+			return result;
+		seen = chain_acquire(&ration->seg, ticket, (uint32_t)head.n_links, now, &verdict);
+		if (seen == CHAIN_ADMIT)
+			return admitted(ration, &head, now, ticket);
+		if (i > 0 || (seen != CHAIN_STALE && seen != CHAIN_CORRUPT))
+			return refused(handle, &head, seen, &verdict, now, ticket, denial);
+		chain_give_back(&ration->seg, ticket, clock_ticks, ration);
+		now = client_now(ration);
+	}
+}
+
 int ration_acquire(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs,
 		   struct ration_ticket *ret_ticket, struct ration_denial *ret_denial)
 {
 	struct ration *ration = handle->ration;
-	struct chain_head head;
 	struct costs read;
-	bool stale = false;
 	uint64_t now;
 	int result;
 
@@ -252,22 +310,7 @@ int ration_acquire(struct ration_handle *handle, const struct ration_cost *costs
 	now = client_now(ration);
 	if (policy_moved(ration))
 		policy_update(ration, now);
-	for (int i = 0; i < 2; i++) {
-		enum prepared prepared =
-			stale ? OUT_OF_DATE : prepare(handle, &read, &head, ret_ticket);
-
-		if (prepared == OUT_OF_DATE) {
-			result = prepare_anew(handle, &read, &head, ret_ticket);
-			if (result != 0)
-				return result;
-		} else if (prepared == NO_UNIT) {
-			return RATION_EUNIT;
-		}
-		result = acquire_on(ration, &head, now, ret_ticket, ret_denial, &stale);
-		if (!stale)
-			return result;
-	}
-	return RATION_CONTENDED;
+	return try_twice(handle, &read, now, ret_ticket, ret_denial);
 }
 
 /* --- ending a ticket --- */

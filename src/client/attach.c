@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -23,8 +24,10 @@
 #include "shm/stat.h"
 #include "shm/worker.h"
 
-#define ANSWER_MS 5000
-#define RETRY_NS  20000000 /* between two looks for a supervisor that is not there yet */
+#define ATTACH_NS   UINT64_C(5000000000) /* for an answer, when attaching */
+#define REGISTER_NS UINT64_C(1000000000) /* the same for a child's first call */
+#define BACKOFF_NS  UINT64_C(100000000)  /* before a child that failed tries again */
+#define RETRY_NS    20000000 /* between two looks for a supervisor that is not there yet */
 
 /* Wall clocks that differ by less are one clock read twice; a time namespace is shifted by more. */
 #define SAME_CLOCK_NS 100000000
@@ -44,15 +47,10 @@ const char *client_socket_path(char *buf, size_t size)
 	if (named && *named)
 		return named;
 	if (runtime && *runtime) {
-		const size_t n = strlen(runtime);
-		static const char tail[] = "/ration/ration.sock";
+		const int n = snprintf(buf, size, "%s/ration/ration.sock", runtime);
 
-		if (n + sizeof(tail) <= size) {
-			memcpy(buf, runtime, n);
-			memcpy(buf + n, tail, sizeof(tail));
-			if (exists(buf))
-				return buf;
-		}
+		if (n > 0 && (size_t)n < size && exists(buf))
+			return buf;
 	}
 	return "/run/ration/ration.sock";
 }
@@ -84,9 +82,10 @@ struct answer {
 	int policy_fd;
 };
 
+/* Never waits: a supervisor that is stopped has a full backlog sooner or later. */
 static int connect_once(const struct sockaddr_un *address)
 {
-	const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return -errno;
@@ -150,16 +149,18 @@ static int say_hello(int socket, bool observer)
 	return result;
 }
 
-static int wait_readable(int socket)
+static int wait_readable(int socket, uint64_t until_ns)
 {
 	struct pollfd p = {.fd = socket, .events = POLLIN};
 	int n;
 
-	do
-		n = poll(&p, 1, ANSWER_MS);
-	while (n < 0 && errno == EINTR);
-	if (n == 0)
-		return -ETIMEDOUT;
+	do {
+		const uint64_t now = clock_boot_ns();
+
+		if (now >= until_ns)
+			return -ETIMEDOUT;
+		n = poll(&p, 1, (int)((until_ns - now) / 1000000) + 1);
+	} while (n == 0 || (n < 0 && errno == EINTR));
 	return n < 0 ? -errno : 0;
 }
 
@@ -186,7 +187,7 @@ static void answer_close(struct answer *answer)
 		close(answer->policy_fd);
 }
 
-static int receive_answer(int socket, struct answer *answer, ssize_t *ret_size)
+static int receive_answer(int socket, uint64_t until_ns, struct answer *answer, ssize_t *ret_size)
 {
 	union {
 		char buf[CMSG_SPACE(2 * sizeof(int))];
@@ -199,7 +200,7 @@ static int receive_answer(int socket, struct answer *answer, ssize_t *ret_size)
 		.msg_control = control.buf,
 		.msg_controllen = sizeof(control.buf),
 	};
-	const int waited = wait_readable(socket);
+	const int waited = wait_readable(socket, until_ns);
 
 	if (waited < 0)
 		return waited;
@@ -236,23 +237,27 @@ static int judge_answer(struct answer *answer, ssize_t size, struct ration_error
 }
 
 /* Connect and be welcomed: a socket, and the answer, whose descriptors the caller closes. */
-static int converse(const struct ration *ration, struct answer *answer, struct ration_error *error)
+static int converse(const struct ration *ration, uint64_t budget_ns, struct answer *answer,
+		    struct ration_error *error)
 {
 	const char *path = ration->address.sun_path;
+	const uint64_t until = clock_boot_ns() + budget_ns;
 	const int socket = connect_once(&ration->address);
 	ssize_t size = 0;
 	int result;
 
-	answer->state_fd = answer->policy_fd = -1;
 	if (socket == -ENOENT || socket == -ECONNREFUSED || socket == -ENOTDIR)
 		return explain(error, RATION_ESUPERVISOR, "%s: no supervisor listens here", path);
+	if (socket == -EAGAIN)
+		return explain(error, RATION_ESUPERVISOR, "%s: the supervisor does not answer",
+			       path);
 	if (socket < 0)
 		return explain(error, socket, "%s: %s", path, ration_strerror(socket));
 	result = say_hello(socket, ration->observer);
 	/* A supervisor that refuses may answer and close before it reads: its reason comes first.
 	 */
 	if (result == 0 || result == -EPIPE || result == -ECONNRESET)
-		result = receive_answer(socket, answer, &size);
+		result = receive_answer(socket, until, answer, &size);
 	if (result < 0)
 		explain(error, result, "%s: no answer: %s", path, ration_strerror(result));
 	else
@@ -293,6 +298,8 @@ static int adopt_state(struct ration *ration, const struct answer *answer)
 				  !ration->observer, &seg);
 	if (result < 0)
 		return result;
+	/* What stands in the state, anyone may write. */
+	seg.epoch_ns = answer->message.welcome.epoch_ns;
 	/* The old mapping stays: another thread of this process may be looking at it. */
 	ration->seg = seg;
 	ration->state_inode = inode;
@@ -334,10 +341,10 @@ static int adopt_answer(struct ration *ration, const struct answer *answer)
 }
 
 /* Leaves a socket in ration->socket on success. */
-static int attach_supervised(struct ration *ration, struct ration_error *error)
+static int attach_supervised(struct ration *ration, uint64_t budget_ns, struct ration_error *error)
 {
-	struct answer answer;
-	const int socket = converse(ration, &answer, error);
+	struct answer answer = {.state_fd = -1, .policy_fd = -1};
+	const int socket = converse(ration, budget_ns, &answer, error);
 	int result;
 
 	if (socket < 0)
@@ -384,7 +391,7 @@ static int claim_slot(struct ration *ration)
 
 /* --- registering, also after a fork --- */
 
-static int register_now(struct ration *ration, struct ration_error *error)
+static int register_now(struct ration *ration, uint64_t budget_ns, struct ration_error *error)
 {
 	atomic_flag_clear(&ration->inserting);
 	atomic_flag_clear(&ration->updating);
@@ -395,7 +402,20 @@ static int register_now(struct ration *ration, struct ration_error *error)
 	if (ration->socket >= 0)
 		close(ration->socket); /* the parent's: it must not be read, nor shut down */
 	ration->socket = -1;
-	return attach_supervised(ration, error);
+	return attach_supervised(ration, budget_ns, error);
+}
+
+static int register_child(struct ration *ration)
+{
+	const uint64_t now = clock_boot_ns();
+	int result;
+
+	if (now < atomic_load(&ration->register_retry_at))
+		return atomic_load(&ration->register_error);
+	result = register_now(ration, REGISTER_NS, NULL);
+	atomic_store(&ration->register_error, result);
+	atomic_store(&ration->register_retry_at, result < 0 ? clock_boot_ns() + BACKOFF_NS : 0);
+	return result;
 }
 
 int attachment_register(struct ration *ration)
@@ -406,7 +426,7 @@ int attachment_register(struct ration *ration)
 
 	if (!atomic_compare_exchange_strong(&ration->process->registration, &state, REGISTERING))
 		return state == REGISTERED ? 0 : RATION_CONTENDED;
-	result = register_now(ration, NULL);
+	result = register_child(ration);
 	atomic_store(&ration->process->registration, result == 0 ? REGISTERED : UNREGISTERED);
 	errno = error;
 	return result;
@@ -457,7 +477,8 @@ static int finish(struct ration *ration, int result, struct ration **ret_ration)
 static int attach(const char *path, uint64_t wait_ns, bool observer, struct ration **ret_ration,
 		  struct ration_error *error)
 {
-	const uint64_t end = clock_boot_ns() + wait_ns;
+	const uint64_t now = clock_boot_ns();
+	const uint64_t end = wait_ns > UINT64_MAX - now ? UINT64_MAX : now + wait_ns;
 	struct ration *ration = ration_new();
 	int result;
 
@@ -467,7 +488,7 @@ static int attach(const char *path, uint64_t wait_ns, bool observer, struct rati
 	for (;;) {
 		result = set_address(ration, path, error);
 		if (result == 0)
-			result = register_now(ration, error);
+			result = register_now(ration, ATTACH_NS, error);
 		if (result != RATION_ESUPERVISOR || clock_boot_ns() >= end)
 			break;
 		nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
@@ -501,7 +522,7 @@ int client_adopt(const struct seg *seg, int policy_fd, uint64_t policy_size,
 		result = -ENOMEM;
 	if (result == 0) {
 		ration->seg = *seg;
-		result = register_now(ration, error);
+		result = register_now(ration, ATTACH_NS, error);
 	}
 	if (result < 0)
 		memset(&ration->seg, 0, sizeof(ration->seg)); /* still the caller's */

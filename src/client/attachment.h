@@ -49,6 +49,8 @@ struct ration {
 	_Atomic uint32_t slot;
 	_Atomic uint32_t serial; /* how often the memory behind this attachment was exchanged */
 	atomic_flag inserting;   /* a slot makes one bucket at a time */
+	_Atomic uint64_t register_retry_at; /* CLOCK_BOOTTIME ns; a registration failed before */
+	_Atomic int register_error;         /* with this */
 
 	/* policy_view.c */
 	struct policy_view views[POLICY_VIEWS];
@@ -81,7 +83,7 @@ struct chain {
 
 struct ration_handle {
 	struct ration *ration;
-	_Atomic uint32_t sequence; /* odd while a chain is being published */
+	_Atomic uint64_t sequence; /* [pid 32 | number 32]; odd while that process publishes */
 	_Atomic uint64_t chain[CHAIN_WORDS];
 	const char *field[KEY_FIELDS]; /* into text */
 	char text[];
@@ -115,7 +117,7 @@ int resolve_chain(struct ration_handle *handle, struct chain *ret_chain,
  * The words of a handle, read one by one while others may publish: all of it counts only if
  * handle_same() says so afterwards of the number that handle_begin() gave.
  */
-static inline uint32_t handle_begin(const struct ration_handle *handle)
+static inline uint64_t handle_begin(const struct ration_handle *handle)
 {
 	return atomic_load_explicit(&handle->sequence, memory_order_acquire);
 }
@@ -153,7 +155,7 @@ static inline struct link handle_link(const struct ration_handle *handle, size_t
 }
 
 /* The fence pairs with the one in handle_publish(): no word newer than `begun` goes unnoticed. */
-static inline bool handle_same(const struct ration_handle *handle, uint32_t begun)
+static inline bool handle_same(const struct ration_handle *handle, uint64_t begun)
 {
 	atomic_thread_fence(memory_order_acquire);
 	return !(begun & 1) &&

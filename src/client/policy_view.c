@@ -17,7 +17,7 @@
 
 /* How long to leave the socket alone after it had nothing although the generation word has moved.
  */
-#define RETRY_TICKS (10 * 1000000 * TICKS_PER_NS)
+#define RETRY_TICKS (TICKS_PER_NS * 10 * 1000000)
 
 const struct blob *policy_enter(struct ration *ration)
 {
@@ -124,14 +124,19 @@ static void take_policy(struct ration *ration, int fd, const struct wire_policy 
 void policy_update(struct ration *ration, uint64_t now)
 {
 	const int error = errno;
-	struct wire_policy message;
+	struct wire_policy message = {0};
 	int fd;
 
 	if (ration->socket < 0 || now < atomic_load(&ration->policy_retry_at) ||
 	    atomic_flag_test_and_set(&ration->updating))
 		return;
-	/* Bounded: a socket holds few packets, and more than these wait for the next time. */
-	for (int i = 0; i < 64 && receive_policy(ration->socket, &message, &fd); i++) {
+	unmap_retired(ration);
+	/*
+	 * Bounded: a socket holds few packets, and more than these wait for the next time, as does one
+	 * whose policy there is no place for.
+	 */
+	for (int i = 0;
+	     i < 64 && free_view(ration) && receive_policy(ration->socket, &message, &fd); i++) {
 		if (fd >= 0)
 			take_policy(ration, fd, &message);
 	}

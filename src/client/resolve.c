@@ -14,7 +14,7 @@
 
 #include "client/attachment.h"
 #include "shm/index.h"
-#include "shm/stat.h"
+#include "shm/worker.h"
 
 /* --- the words of a handle --- */
 
@@ -28,14 +28,21 @@ static void put(struct ration_handle *handle, size_t i, uint64_t word)
 	atomic_store_explicit(&handle->chain[i], word, memory_order_relaxed);
 }
 
+/*
+ * Whose number it is tells a process that was forked while its parent published: nobody will finish that
+ * here, so it is taken over.
+ */
 void handle_publish(struct ration_handle *handle, const struct chain *chain)
 {
-	uint32_t even = atomic_load_explicit(&handle->sequence, memory_order_relaxed) & ~1u;
+	const uint32_t pid = worker_pid(atomic_load(&handle->ration->identity));
+	uint64_t seen = atomic_load_explicit(&handle->sequence, memory_order_relaxed);
+	const uint64_t odd = halves((uint32_t)seen + 1 + (uint32_t)(seen & 1), pid);
 	size_t at = CHAIN_HEAD_WORDS;
 
-	if (!atomic_compare_exchange_strong_explicit(&handle->sequence, &even, even + 1,
+	if (((seen & 1) && seen >> 32 == pid) ||
+	    !atomic_compare_exchange_strong_explicit(&handle->sequence, &seen, odd,
 						     memory_order_acquire, memory_order_relaxed))
-		return; /* somebody else is publishing */
+		return; /* another thread is publishing */
 	atomic_thread_fence(memory_order_release);
 	put(handle, 0, chain->head.policy_generation);
 	put(handle, 1, chain->head.delay);
@@ -48,7 +55,8 @@ void handle_publish(struct ration_handle *handle, const struct chain *chain)
 		put(handle, at + 1, halves(link->unit, link->flags));
 		put(handle, at + 2, link->default_cost);
 	}
-	atomic_store_explicit(&handle->sequence, even + 2, memory_order_release);
+	atomic_store_explicit(&handle->sequence, halves((uint32_t)odd + 1, pid),
+			      memory_order_release);
 }
 
 /* --- identities --- */

@@ -55,6 +55,7 @@ struct wire_welcome {
 	/* CLOCK_REALTIME - CLOCK_BOOTTIME of the supervisor, just before it sent this: a worker in
 	 * another time namespace finds its shift by comparing with its own. */
 	int64_t wall_offset_ns;
+	uint64_t epoch_ns; /* CLOCK_BOOTTIME of the supervisor at tick 0 */
 };
 
 /* Supervisor to worker: no. The socket closes after it. */
@@ -73,7 +74,7 @@ struct wire_policy {
 };
 
 _Static_assert(sizeof(struct wire_hello) == 40, "wire format");
-_Static_assert(sizeof(struct wire_welcome) == 64, "wire format");
+_Static_assert(sizeof(struct wire_welcome) == 72, "wire format");
 _Static_assert(sizeof(struct wire_refuse) == 520, "wire format");
 _Static_assert(sizeof(struct wire_policy) == 32, "wire format");
 

@@ -22,8 +22,11 @@ static void keep_first(void *user, const struct policy_message *message)
 
 	if (!error || error->text[0] != '\0' || message->severity != POLICY_ERROR)
 		return;
-	snprintf(error->text, sizeof(error->text), "%s:%u:%u: %s", message->file, message->line,
-		 message->column, message->text);
+	if (message->line == 0) /* about the file as a whole */
+		snprintf(error->text, sizeof(error->text), "%s: %s", message->file, message->text);
+	else
+		snprintf(error->text, sizeof(error->text), "%s:%u:%u: %s", message->file,
+			 message->line, message->column, message->text);
 }
 
 static int say(struct ration_error *error, int code)
@@ -31,6 +34,14 @@ static int say(struct ration_error *error, int code)
 	if (error)
 		snprintf(error->text, sizeof(error->text), "%s", ration_strerror(code));
 	return code;
+}
+
+/* Keep what the compiler said; it says nothing when memory runs out. */
+static int failed(struct ration_error *error, int code)
+{
+	if (error && error->text[0] == '\0')
+		say(error, code);
+	return code == -EINVAL ? RATION_EPOLICY : code;
 }
 
 static int make_policy_fd(const char *path, int *ret_fd, uint64_t *ret_size,
@@ -46,7 +57,7 @@ static int make_policy_fd(const char *path, int *ret_fd, uint64_t *ret_size,
 		error->text[0] = '\0';
 	result = policy_compile(path, 1, key, keep_first, error, &policy);
 	if (result < 0)
-		return result == -EINVAL ? RATION_EPOLICY : say(error, result);
+		return failed(error, result);
 	*ret_size = policy.size;
 	result = memory_make_policy(policy.blob, policy.size, ret_fd);
 	policy_free(&policy);

@@ -150,13 +150,13 @@ void bucket_refund_look(const struct seg_hot *hot, struct bucket_pair *ret_pair)
 static uint64_t undrained(const struct bucket_charged *charged, const struct bucket_pair *pair,
 			  uint64_t now)
 {
-	const uint64_t since = pair->word[1] - charged->refunds;
 	uint64_t end, due;
 
-	if (since >= charged->tat)
+	/* A sum below the ticket's began anew meanwhile: what was refunded since is not known. */
+	if (pair->word[1] < charged->refunds || pair->word[1] - charged->refunds >= charged->tat)
 		return 0;
-	/* Never below now: a TAT that was repaired meanwhile may lie before the charge's. */
-	end = charged->tat - since;
+	end = charged->tat - (pair->word[1] - charged->refunds);
+	/* A TAT that was repaired may lie before the charge's. */
 	if (end > pair->word[0])
 		end = pair->word[0];
 	if (end <= now)
@@ -165,22 +165,42 @@ static uint64_t undrained(const struct bucket_charged *charged, const struct buc
 	return due < charged->ticks ? due : charged->ticks;
 }
 
+/* The sum must not wrap, or old tickets would look young: at its end nothing is refunded any more. */
+static uint64_t raised(uint64_t refunds, uint64_t by)
+{
+	return by > UINT64_MAX - refunds ? UINT64_MAX : refunds + by;
+}
+
+/* What to make of a pair; false if nothing is to be done. */
+static bool refunded(const struct bucket_charged *charged, const struct bucket_pair *pair,
+		     uint64_t now, uint64_t next[2])
+{
+	const uint64_t due = undrained(charged, pair, now);
+
+	if (due > 0 && pair->word[1] <= UINT64_MAX - due) {
+		next[0] = pair->word[0] - due;
+		next[1] = pair->word[1] + due;
+		return true;
+	}
+	/* A drained bucket owes nobody anything: the time to begin a sum that has grown large anew. */
+	next[0] = pair->word[0];
+	next[1] = 0;
+	return pair->word[0] <= now && pair->word[1] > UINT64_MAX / 2;
+}
+
 bool bucket_refund(struct seg_hot *hot, const struct bucket_charged *charged,
 		   const struct bucket_pair *pair, uint64_t now, uint64_t *ret_given)
 {
-	uint64_t due, next[2];
+	uint64_t next[2];
 
 	*ret_given = 0;
 	if (pair->word[0] == BUCKET_DEAD || shm_half_load(&hot->generation) != charged->generation)
 		return true;
-	due = undrained(charged, pair, now);
-	if (due == 0)
+	if (!refunded(charged, pair, now, next))
 		return true;
-	next[0] = pair->word[0] - due;
-	next[1] = pair->word[1] + due;
 	if (!shm_cas_pair(hot->state, pair->word, next))
 		return false;
-	*ret_given = due;
+	*ret_given = pair->word[0] - next[0];
 	return true;
 }
 
@@ -201,57 +221,79 @@ bool bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint
 	return false;
 }
 
-/* Lower a TAT and raise the refund sum by as much, so that no older ticket gives back the same
- * again. */
-static void lower_tat(struct seg_hot *hot, uint64_t above, uint64_t not_above, uint64_t to)
+/* --- new numbers --- */
+
+/* What a backlog in ticks comes to under new numbers; never less than is spent, nor more than all of it. */
+static uint64_t converted(uint64_t backlog, bucket_numbers from, bucket_numbers to)
+{
+	const uint64_t empty = bucket_tolerance(to);
+	uint64_t stretched;
+
+	if (interval_scaled(to) <= interval_scaled(from)) {
+		/* Faster: what was spent within the old burst is at most all of the new. Debt stays. */
+		const bool debt = backlog > bucket_tolerance(from) + 1;
+
+		return backlog > empty && !debt ? empty : backlog;
+	}
+	if (backlog == 0 || backlog >= empty)
+		return backlog;
+	stretched = bucket_cost(to, units_in(from, backlog) + 1);
+	if (stretched > empty)
+		stretched = empty;
+	return stretched > backlog ? stretched : backlog;
+}
+
+/* Move the TAT so far ahead that nothing is admitted. False: out of attempts, or between two lives. */
+static bool hold_bucket(struct seg_hot *hot, uint64_t hold, seg_clock *clock, void *user,
+			uint64_t *ret_before)
+{
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		uint64_t tat = shm_load(&hot->state[0]);
+
+		if (tat == BUCKET_DEAD)
+			return false;
+		*ret_before = tat;
+		if (shm_cas(&hot->state[0], &tat, later(tat, clock(user)) + hold))
+			return true;
+	}
+	return false;
+}
+
+static void release_bucket(struct seg_hot *hot, uint64_t hold, uint64_t before, bucket_numbers from,
+			   bucket_numbers to, seg_clock *clock, void *user)
 {
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
 		struct bucket_pair pair;
-		uint64_t next[2];
+		uint64_t now, next[2];
 
 		bucket_refund_look(hot, &pair);
-		if (pair.word[0] <= above || pair.word[0] > not_above)
-			return;
-		next[0] = to;
-		next[1] = pair.word[1] + (pair.word[0] - to);
+		now = clock(user);
+		next[0] = now;
+		if (pair.word[0] > now + hold)
+			next[0] += converted(pair.word[0] - hold - now, from, to);
+		next[0] += next[0] == before;
+		if (next[0] >= pair.word[0])
+			return; /* so late that the hold itself has drained */
+		next[1] = raised(pair.word[1], pair.word[0] - next[0]);
 		if (shm_cas_pair(hot->state, pair.word, next))
 			return;
 	}
 }
 
-/* Slower units: what is spent takes longer to come back. At most to empty, and never downwards. */
-static void stretch_tat(struct seg_hot *hot, bucket_numbers from, bucket_numbers to, uint64_t now)
-{
-	const uint64_t empty = now + bucket_tolerance(to);
-
-	for (int i = 0; i < CAS_ATTEMPTS; i++) {
-		uint64_t tat = shm_load(&hot->state[0]);
-		uint64_t units, next;
-
-		if (tat <= now || tat >= empty)
-			return;
-		units = units_in(from, tat - now) + 1;
-		next = now + bucket_cost(to, units);
-		if (next > empty)
-			next = empty;
-		if (next <= tat || shm_cas(&hot->state[0], &tat, next))
-			return;
-	}
-}
-
-void bucket_retune(struct seg_hot *hot, bucket_numbers numbers, uint64_t now)
+bool bucket_retune(struct seg_hot *hot, bucket_numbers numbers, seg_clock *clock, void *user)
 {
 	const bucket_numbers old = shm_load_relaxed(&hot->numbers);
-	const uint64_t old_tolerance = bucket_tolerance(old);
+	const uint64_t hold = later(bucket_tolerance(old), bucket_tolerance(numbers)) + 2;
+	uint64_t before;
 
-	if (interval_scaled(numbers) > interval_scaled(old))
-		stretch_tat(hot, old, numbers, now);
+	if (!hold_bucket(hot, hold, clock, user, &before))
+		return false;
 	shm_store(&hot->numbers, numbers);
-	/* Spent within the old burst (its rounding included) is at most all of the new one; debt
-	 * stays. */
-	lower_tat(hot, now + bucket_tolerance(numbers), now + old_tolerance + 1,
-		  now + bucket_tolerance(numbers));
+	release_bucket(hot, hold, before, old, numbers, clock, user);
+	return true;
 }
+
+/* --- looking after --- */
 
 bool bucket_plausible(const struct seg_hot *hot, uint64_t now)
 {
@@ -265,9 +307,22 @@ bool bucket_plausible(const struct seg_hot *hot, uint64_t now)
 	return shm_load(&hot->state[0]) <= bucket_tat_limit(now, tolerance);
 }
 
-void bucket_repair(struct seg_hot *hot, uint64_t now)
+bool bucket_repair(struct seg_hot *hot, seg_clock *clock, void *user)
 {
 	const uint64_t tolerance = bucket_tolerance(shm_load_relaxed(&hot->numbers));
 
-	lower_tat(hot, bucket_tat_limit(now, tolerance), UINT64_MAX, now + tolerance);
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		struct bucket_pair pair;
+		uint64_t now, next[2];
+
+		bucket_refund_look(hot, &pair);
+		now = clock(user);
+		if (pair.word[0] <= bucket_tat_limit(now, tolerance))
+			return false;
+		next[0] = now + tolerance;
+		next[1] = raised(pair.word[1], pair.word[0] - next[0]);
+		if (shm_cas_pair(hot->state, pair.word, next))
+			return true;
+	}
+	return false;
 }

@@ -13,23 +13,23 @@
  * acquires a second) and 2^-23 of the rate.
  *
  * Refunds. Time gives tokens back by itself, so a charge may return only the part of it that has
- * not drained yet, or it mints: min(cost, TAT_after_charge - (refunds since) - now). "Refunds
- * since"
+ * not drained yet, or it mints: min(cost, TAT_after_charge - (refunds since) - now). "Refunds since"
  * needs a second word, the refund sum, and both words must change at once: with two separate
  * stores, whichever comes first, another worker can charge in between, or bring TAT back to the
  * value the second store expects, and then computes from a sum that does not match its TAT. So a
  * refund swaps both words by one 16-byte CAS. Charges need only TAT: they load the sum first, so a
- * ticket carries a sum no newer than its TAT, which can only make its refund smaller. The sum is
- * never lowered, so the pair never returns to an earlier value.
+ * ticket carries a sum no newer than its TAT, which can only make its refund smaller. The sum never
+ * wraps: it stops at its end, and begins anew only when the bucket has drained, so the pair does not
+ * return to an earlier value.
  *
- * What may run beside what (every function below is one loop around one CAS; a kill anywhere leaves
- * either the old or the new value):
+ * What may run beside what (each is a loop around one CAS; a kill leaves the old or the new value):
  *
  *			charge	refund	debit	retune
  *	charge		  x	  x	  x	  x	loser of the CAS looks again
  *	refund		  x	  x	  x	  x	its clock is read after its loads, so a
  *							stopped refund fails or is still right
- *	retune		  x	  x	  x	  -	the supervisor alone
+ *	retune		  x	  x	  x	  -	three steps, of which the first makes every
+ *							earlier look fail; the supervisor alone
  *
  * Times come in as arguments. Nothing here blocks, allocates or calls the system.
  */
@@ -145,18 +145,24 @@ bool bucket_refund(struct seg_hot *hot, const struct bucket_charged *charged,
 bool bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint64_t now);
 
 /*
- * Give a linked bucket new numbers; what was spent stays spent, in tokens. May be killed or
- * repeated at any point: it errs towards empty. The supervisor only.
+ * Give a linked bucket new numbers; what was spent stays spent, in units, and older tickets give
+ * nothing back. First the TAT moves so far ahead that neither the old nor the new numbers admit
+ * anything, so that whoever looked before fails its CAS; then the numbers change; then the TAT comes
+ * back to what the backlog is worth, never to the value it had. Killed in between, the bucket stays
+ * empty for a burst's time. The clock is read after each look: a supervisor that was stopped in
+ * between must not lower a TAT to where time no longer is.
+ * False: too much contention, nothing changed. The supervisor only.
  */
-void bucket_retune(struct seg_hot *hot, bucket_numbers numbers, uint64_t now);
+bool bucket_retune(struct seg_hot *hot, bucket_numbers numbers, seg_clock *clock, void *user);
+
+/* Whether the words of a linked bucket can be true at `now`. */
+bool bucket_plausible(const struct seg_hot *hot, uint64_t now);
 
 /*
- * Whether the words of a linked bucket can be true at `now`; and empty it if its TAT cannot.
- * Impossible numbers are for whoever knows the policy: bucket_retune() sets new ones. Supervisor
- * only.
+ * Empty a bucket whose TAT is impossible; true if it was. Impossible numbers are for whoever knows
+ * the policy. The supervisor, or the owner of an embedded segment, only.
  */
-bool bucket_plausible(const struct seg_hot *hot, uint64_t now);
-void bucket_repair(struct seg_hot *hot, uint64_t now);
+bool bucket_repair(struct seg_hot *hot, seg_clock *clock, void *user);
 
 /* --- the path of an acquire, inline --- */
 
@@ -239,7 +245,7 @@ static inline enum bucket_result bucket_look(const struct seg_hot *hot, uint32_t
 	view->numbers = shm_load_relaxed(&hot->numbers);
 	view->ticks = bucket_cost(view->numbers, units);
 	if (units > bucket_burst(view->numbers))
-		return view->numbers ? BUCKET_NEVER : BUCKET_CORRUPT;
+		return bucket_burst(view->numbers) ? BUCKET_NEVER : BUCKET_CORRUPT;
 	/*
 	 * At a full bucket any cost up to the burst fits by definition; the next test alone would
 	 * refuse a cost of the whole burst where burst * interval is not a whole number of ticks.

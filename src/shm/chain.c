@@ -39,7 +39,9 @@ static enum chain_result look(const struct seg *seg, const struct ration_ticket 
 		if (result == BUCKET_ADMIT)
 			continue;
 		if (result != BUCKET_WAIT) {
-			verdict_of(&views[i], i, link->amount, now, verdict);
+			verdict->link = i;
+			if (result == BUCKET_NEVER)
+				verdict_of(&views[i], i, link->amount, now, verdict);
 			return chain_result_of[result];
 		}
 		if (whole == CHAIN_ADMIT || bucket_retry_at(&views[i]) > verdict->retry_at)
@@ -64,7 +66,9 @@ enum chain_result chain_acquire(struct seg *seg, struct ration_ticket *ticket, u
 			&seg->hot[link->bucket], link->generation, link->amount, now, &views[i]);
 
 		if (result != BUCKET_ADMIT) {
-			verdict_of(&views[i], i, link->amount, now, ret_verdict);
+			ret_verdict->link = i;
+			if (result == BUCKET_WAIT || result == BUCKET_NEVER)
+				verdict_of(&views[i], i, link->amount, now, ret_verdict);
 			return chain_result_of[result];
 		}
 		link->charged = views[i].ticks;
@@ -75,17 +79,22 @@ enum chain_result chain_acquire(struct seg *seg, struct ration_ticket *ticket, u
 	return CHAIN_ADMIT;
 }
 
-/* Give back up to `ticks` of one link. Out of attempts: what is not given back stays spent. */
-static void refund(struct seg *seg, const struct ration_ticket_link *link, uint64_t ticks,
-		   chain_clock *clock, void *user)
+static struct bucket_charged charged_of(const struct ration_ticket_link *link, uint64_t ticks)
 {
-	struct seg_hot *hot = &seg->hot[link->bucket];
-	const struct bucket_charged charged = {
+	return (struct bucket_charged){
 		.generation = link->generation,
 		.ticks = ticks < link->charged ? ticks : link->charged,
 		.tat = link->word,
 		.refunds = link->refunds,
 	};
+}
+
+/* Give back up to `ticks` of one link. Out of attempts: what is not given back stays spent. */
+static void refund(struct seg *seg, const struct ration_ticket_link *link, uint64_t ticks,
+		   seg_clock *clock, void *user)
+{
+	struct seg_hot *hot = &seg->hot[link->bucket];
+	const struct bucket_charged charged = charged_of(link, ticks);
 
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
 		struct bucket_pair pair;
@@ -97,11 +106,26 @@ static void refund(struct seg *seg, const struct ration_ticket_link *link, uint6
 	}
 }
 
-void chain_give_back(struct seg *seg, const struct ration_ticket *ticket, chain_clock *clock,
+/* All links are looked at before the one clock read; only those that changed meanwhile need another. */
+void chain_give_back(struct seg *seg, const struct ration_ticket *ticket, seg_clock *clock,
 		     void *user)
 {
-	for (uint32_t i = ticket->n_links; i-- > 0;)
-		refund(seg, &ticket->links[i], UINT64_MAX, clock, user);
+	struct bucket_pair pairs[RATION_LINKS_MAX];
+	uint64_t now;
+
+	if (ticket->n_links == 0)
+		return;
+	for (uint32_t i = 0; i < ticket->n_links; i++)
+		bucket_refund_look(&seg->hot[ticket->links[i].bucket], &pairs[i]);
+	now = clock(user);
+	for (uint32_t i = 0; i < ticket->n_links; i++) {
+		const struct ration_ticket_link *link = &ticket->links[i];
+		const struct bucket_charged charged = charged_of(link, link->charged);
+		uint64_t given;
+
+		if (!bucket_refund(&seg->hot[link->bucket], &charged, &pairs[i], now, &given))
+			refund(seg, link, link->charged, clock, user);
+	}
 }
 
 /* The part of `charged` that `actual` of `estimate` units are worth, rounded up. actual < estimate.
@@ -114,7 +138,7 @@ static uint64_t share_of(uint64_t charged, uint64_t actual, uint64_t estimate)
 }
 
 void chain_settle_link(struct seg *seg, const struct ration_ticket_link *link, uint64_t actual,
-		       chain_clock *clock, void *user)
+		       seg_clock *clock, void *user)
 {
 	struct seg_hot *hot = &seg->hot[link->bucket];
 

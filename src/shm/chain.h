@@ -88,15 +88,12 @@ struct verdict {
 enum chain_result chain_acquire(struct seg *seg, struct ration_ticket *ticket, uint32_t n,
 				uint64_t now, struct verdict *ret_verdict);
 
-/* The clock a refund reads between its two steps: ticks now. */
-typedef uint64_t chain_clock(void *user);
-
 /* Give back what each link of a ticket was charged, as far as time has not (cancel). */
-void chain_give_back(struct seg *seg, const struct ration_ticket *ticket, chain_clock *clock,
+void chain_give_back(struct seg *seg, const struct ration_ticket *ticket, seg_clock *clock,
 		     void *user);
 
 /* Correct one link from its estimate to `actual` units. */
 void chain_settle_link(struct seg *seg, const struct ration_ticket_link *link, uint64_t actual,
-		       chain_clock *clock, void *user);
+		       seg_clock *clock, void *user);
 
 #endif

@@ -99,12 +99,14 @@ static bool claimed_by(const struct seg *seg, uint64_t owner, uint32_t bucket)
 
 static void check_record(struct walk *walk, uint32_t bucket, uint64_t *linked)
 {
-	const uint64_t owner = shm_load(&walk->seg->cold[bucket].owner);
+	const shm_word *word = &walk->seg->cold[bucket].owner;
+	const uint64_t owner = shm_load(word);
 
 	if (owner == COLD_LINKED) {
 		++*linked;
 		check_linked(walk, bucket);
-	} else if (owner != COLD_FREE && !claimed_by(walk->seg, owner, bucket)) {
+	} else if (owner != COLD_FREE && !claimed_by(walk->seg, owner, bucket) &&
+		   shm_load(word) == owner) { /* not just being linked */
 		problem(walk, "a record is claimed by nobody who says so", bucket);
 	} else if (owner != COLD_FREE && walk->quiet) {
 		problem(walk, "a record is still being made", bucket);

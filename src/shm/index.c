@@ -158,8 +158,11 @@ enum index_result index_insert(struct seg *seg, uint32_t slot, const struct buck
 	if (result != INDEX_ABSENT)
 		return result;
 	result = claim_record(seg, slot, &bucket);
-	if (result != INDEX_FOUND)
-		return result;
+	if (result != INDEX_FOUND) {
+		/* Whoever took the last record may have taken it for the same identity. */
+		return index_find(seg, spec->identity, ret_ref) == INDEX_FOUND ? INDEX_FOUND
+									       : result;
+	}
 	fill_record(seg, bucket, spec);
 	return push(seg, slot, bucket, spec->identity, ret_ref);
 }

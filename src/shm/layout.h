@@ -127,7 +127,7 @@ enum seg_name {
 /* One name, in as many consecutive cells as it needs (names.h). */
 struct seg_name_cell {
 	shm_half next; /* first cell + 1 of the next name of the same chain */
-	uint32_t size; /* bytes in text, without the terminator */
+	shm_half size; /* bytes in text, without the terminator */
 	uint64_t hash;
 	char text[16]; /* the first bytes; the others continue through the following cells */
 };
@@ -148,7 +148,7 @@ struct seg_region {
 };
 
 _Static_assert(sizeof(struct seg_header) <= SEG_PAGE, "the header fits its page");
-_Static_assert(sizeof(struct seg_control) == 2 * SEG_LINE, "policy word alone on its line");
+_Static_assert(sizeof(struct seg_control) == (size_t)2 * SEG_LINE, "policy word alone on its line");
 _Static_assert(sizeof(struct seg_hot) == SEG_LINE, "one line for each link of an acquire");
 _Static_assert(sizeof(struct seg_cold) == SEG_LINE, "one line");
 _Static_assert(sizeof(struct seg_worker) == SEG_LINE, "no two workers share a line");
@@ -162,7 +162,10 @@ _Static_assert(offsetof(struct seg_hot, identity) == 48, "layout");
 _Static_assert(offsetof(struct seg_cold, next) == 8, "layout");
 _Static_assert(offsetof(struct seg_cold, names) == 16, "layout");
 _Static_assert(offsetof(struct seg_cold, admitted) == 40, "layout");
-_Static_assert(sizeof(struct seg_region) == 8 * STAT_CELLS, "layout");
+_Static_assert(sizeof(struct seg_region) == (size_t)8 * STAT_CELLS, "layout");
+
+/* The clock that corrections read themselves, after what they correct: ticks now. */
+typedef uint64_t seg_clock(void *user);
 
 /* How large to make each thing. */
 struct seg_config {

@@ -20,7 +20,7 @@ static const char *name_text(const struct seg *seg, uint32_t ref, uint32_t *ret_
 
 	if (ref == 0 || cell >= seg->n_name_cells)
 		return NULL;
-	size = seg->name_cells[cell].size;
+	size = shm_half_load(&seg->name_cells[cell].size);
 	if (size > NAME_BYTES_MAX || TEXT_AT + size > (uint64_t)(seg->n_name_cells - cell) * CELL)
 		return NULL;
 	*ret_size = size;
@@ -77,7 +77,7 @@ uint32_t names_intern(struct seg *seg, const char *name)
 	if (ref == 0)
 		return 0;
 	cell = &seg->name_cells[ref - 1];
-	cell->size = size;
+	shm_half_store(&cell->size, size);
 	cell->hash = hash;
 	memcpy((char *)cell + TEXT_AT, name, size);
 	/* One attempt: whoever loses stores the name twice, which nobody minds, but shows it all

@@ -55,6 +55,7 @@ struct stat_total {
 	uint64_t admitted;
 	uint64_t denied;
 };
+/* Beside a spill, a total may be short for a moment. */
 void stat_collect(const struct seg *seg, struct stat_total *totals);
 
 #endif

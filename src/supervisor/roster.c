@@ -125,6 +125,7 @@ static int welcome(struct supervisor *s, int socket, int state_fd, uint64_t iden
 		.worker = identity,
 		.slot = slot,
 		.wall_offset_ns = clock_wall_offset_ns(),
+		.epoch_ns = s->seg.epoch_ns,
 	};
 
 	return send_with(socket, &message, sizeof(message), fds, 2);
