@@ -44,7 +44,13 @@ verdict() {
 	fi
 }
 
+built() {
+	[ -x "$1" ] || echo "($1 was not built)" >"$log"
+	[ -x "$1" ]
+}
+
 run_criterion() {
+	built "$1" || return
 	bounded "$1" --color=never --verbose >"$log" 2>&1
 	verdict $?
 	sum=$(sed -n 's/.*Synthesis: Tested: \([0-9]*\) | Passing: \([0-9]*\) | .*/\1 \2/p' "$log" | tail -n 1)
@@ -63,6 +69,7 @@ run_criterion() {
 }
 
 run_program() {
+	built "$1" || return
 	bounded "$1" >"$log" 2>&1
 	verdict $?
 }
@@ -83,7 +90,7 @@ show() {
 
 # run_one DIR NUMBER LINE: leaves "passed failed" in DIR/NUMBER.
 run_one() {
-	log=$1/$2.log note='' began=$(date +%s)
+	log=$1/$2.log passed=0 failed=1 note='' began=$(date +%s)
 	export ASAN_OPTIONS="log_path=$log:${ASAN_OPTIONS:-strict_string_checks=1}"
 	export UBSAN_OPTIONS="log_path=$log:print_stacktrace=1"
 	export TSAN_OPTIONS="log_path=$log:${TSAN_OPTIONS:-halt_on_error=1}"
