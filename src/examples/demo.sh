@@ -196,7 +196,9 @@ run() {
 	run_pid=$!
 	wait $run_pid || status=$?
 	run_pid=''
-	[ $status -le 1 ] || fail "ration run ended with status $status"
+	[ $status -gt 1 ] || return 0
+	cat "$dir/rationd.log" >&2
+	fail "ration run ended with status $status"
 }
 
 # --- the table ---
@@ -272,7 +274,8 @@ if [ "$total" -ne $requests ] || [ "$too_many" -ne 0 ] ||
 fi
 
 cat <<EOF
-"quota used" is 2xx / (rate x time + burst) of the account. Next:
+"quota used" is 2xx / (rate x time + burst) of the account. An acquire's time is that of a worker that
+asks every few milliseconds, with cold caches; make bench shows one that is busy. Next:
   $build/rationd --policy $policy --socket /tmp/ration.sock &
   export RATION_SOCKET=/tmp/ration.sock
   $build/ration acquire acme crm bulk            take one permit, from a script
