@@ -1,5 +1,5 @@
 /*
- * tests/support_http.h - an engine's requests as a test wants to see them, and a peer that misbehaves
+ * tests/support_http.h - an engine's requests as a test wants them, and peers that misbehave
  * SPDX-License-Identifier: MIT
  */
 #ifndef RATION_TESTS_SUPPORT_HTTP_H
@@ -36,7 +36,9 @@ void engine_get(struct ration_http *engine, const char *url, struct answer *ret_
 
 uint64_t now_ns(void);
 
-/* --- a peer: accepts on 127.0.0.1, reads a request, and does to the connection what it is told --- */
+/*
+ * --- a peer: accepts on 127.0.0.1, reads a request, and does to the connection what it is told ---
+ */
 
 enum peer_end {
 	PEER_KEEP, /* wait for the next request on it */

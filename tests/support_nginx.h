@@ -9,7 +9,8 @@
  *	... nginx_count(&nginx, NULL, " 200 ") ...
  *	nginx_remove(&nginx);
  *
- * Whatever fails here fails the running test. A killed test takes its nginx with it; only the directory stays.
+ * Whatever fails here fails the running test. A killed test takes its nginx with it; only the
+ * directory stays.
  */
 #ifndef RATION_TESTS_SUPPORT_NGINX_H
 #define RATION_TESTS_SUPPORT_NGINX_H
@@ -24,10 +25,15 @@ struct nginx {
 	pid_t pid;    /* 0: not running */
 };
 
-/* One process serves all. `http` is what stands in its http block; $PORT, $TLS_PORT and $DIR are replaced. */
+/*
+ * One process serves all. `http` is what stands in its http block; $PORT, $TLS_PORT and $DIR are
+ * replaced.
+ */
 void nginx_start(struct nginx *nginx, const char *http);
-/* The same, with ca.pem (the authority), server.pem and server.key (for localhost and 127.0.0.1) and other.pem
- * (another authority) in $DIR. */
+/*
+ * The same, with ca.pem (the authority), server.pem and server.key (for localhost and 127.0.0.1)
+ * and other.pem (another authority) in $DIR.
+ */
 void nginx_start_tls(struct nginx *nginx, const char *http);
 void nginx_stop(struct nginx *nginx);
 void nginx_remove(struct nginx *nginx);
@@ -40,8 +46,9 @@ const char *nginx_url(const struct nginx *nginx, const char *path);
 const char *nginx_path(const struct nginx *nginx, const char *name);
 
 /*
- * The access log has one line a request: "c=CONNECTION n=ITS-HOW-MANYTH STATUS METHOD URI PROTOCOL body=BYTES".
- * log: its file in $DIR; NULL: the one that is there without an access_log of your own.
+ * The access log has one line a request: "c=CONNECTION n=ITS-HOW-MANYTH STATUS METHOD URI PROTOCOL
+ * body=BYTES". log: its file in $DIR; NULL: the one that is there without an access_log of your
+ * own.
  */
 int nginx_count(const struct nginx *nginx, const char *log, const char *text);
 int nginx_connections(const struct nginx *nginx, const char *log);

@@ -82,8 +82,8 @@ Test(http_broken, every_way_to_answer_badly_is_an_error_and_said_so)
 }
 
 /*
- * libcurl sends a request again when a connection it used before closes without an answer. Whether the peer acted on
- * the first one is not known, so it must not.
+ * libcurl sends a request again when a connection it used before closes without an answer. Whether
+ * the peer acted on the first one is not known, so it must not.
  */
 static void expect_sent_once(enum peer_end end, const char *method)
 {
@@ -120,7 +120,10 @@ Test(http_broken, a_request_of_unknown_fate_is_never_sent_again)
 	expect_sent_once(PEER_RESET, "GET");
 }
 
-/* A connection that died while it idled is found dead before anything is sent, and that is no reason to fail. */
+/*
+ * A connection that died while it idled is found dead before anything is sent, and that is no
+ * reason to fail.
+ */
 Test(http_broken, an_idle_connection_that_died_is_replaced)
 {
 	const struct peer_step steps[] = {{OK, PEER_CLOSE}};

@@ -97,7 +97,7 @@ struct killer {
 	struct answer answer;
 	struct ration_http *engine;
 	uint64_t victim;
-	char where; /* s: on_send, h: on_header, b: on_body, d: on_done, S/B: the callback says so itself */
+	char where; /* s: on_send, h: on_header, b: on_body, d: on_done; a capital: by itself */
 	int kills;
 };
 
@@ -469,7 +469,10 @@ static void write_file(const char *path, const char *text)
 	close(fd);
 }
 
-/* A network of our own, whose name server is a socket that nobody answers on. -1 where that is not allowed. */
+/*
+ * A network of our own, whose name server is a socket that nobody answers on. -1 where that is not
+ * allowed.
+ */
 static int make_silent_name_server(void)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET,
@@ -495,7 +498,9 @@ static int make_silent_name_server(void)
 	return fd;
 }
 
-/* Waiting for the thread that resolves would take ten seconds and more: longer than this test has. */
+/*
+ * Waiting for the thread that resolves would take ten seconds and more: longer than this test has.
+ */
 Test(http_loop, ending_a_request_does_not_wait_for_its_name_to_be_resolved, .timeout = 8)
 {
 	struct ration_http *engine;

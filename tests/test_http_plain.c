@@ -1,5 +1,5 @@
 /*
- * tests/test_http_plain.c - the engine against nginx: what is asked arrives, what is answered comes back
+ * tests/test_http_plain.c - the engine against nginx: requests arrive, answers come back
  * SPDX-License-Identifier: MIT
  */
 #include <criterion/criterion.h>
@@ -308,7 +308,10 @@ static void submit_crowd(struct ration_http *engine, const char *url, int n, str
 		engine_submit(engine, &request);
 }
 
-/* Ten thousand at once; a thousand and more of them get their answers so slowly that they are in flight together. */
+/*
+ * Ten thousand at once; a thousand and more of them get their answers so slowly that they are in
+ * flight together.
+ */
 Test(http_plain, ten_thousand_submitted_a_thousand_in_flight, .timeout = 30)
 {
 	enum { SLOW = 1050, ALL = 10000, LIMIT = 1200 };

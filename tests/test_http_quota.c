@@ -1,5 +1,5 @@
 /*
- * tests/test_http_quota.c - requests wait for their quota, and are sent on permits that are still good
+ * tests/test_http_quota.c - requests wait for quota, and are sent on permits that are good
  * SPDX-License-Identifier: MIT
  */
 #include <criterion/criterion.h>
@@ -60,7 +60,10 @@ static int grants_left(struct ration_handle *handle)
 	return n;
 }
 
-/* What a bucket of this limit gives when nobody has taken anything of it (`delay` makes it a little less than its burst). */
+/*
+ * What a bucket of this limit gives when nobody has taken anything of it (`delay` makes it a little
+ * less than its burst).
+ */
 static int grants_of_a_full_one(struct ration *ration)
 {
 	struct ration_handle *handle = handle_of(ration, "untouched");
@@ -354,7 +357,10 @@ struct slow_start {
 	char url[64];
 };
 
-/* A request whose connection is held up in the TLS handshake until its permit is older than the policy's delay. */
+/*
+ * A request whose connection is held up in the TLS handshake until its permit is older than the
+ * policy's delay.
+ */
 static void hold_up(struct slow_start *s, const char *limit, bool http2)
 {
 	struct ration_http_request request;

@@ -3,13 +3,24 @@
  * SPDX-License-Identifier: MIT
  *
  * An engine belongs to one thread, which submits requests and runs the loop; every callback is made
- * from inside ration_http_run(). A request first waits for its quota (as a timer, requests of one
- * handle in order of submission), is sent, and ends in exactly one call of on_done. Nothing here
- * blocks but ration_http_run().
+ * from inside ration_http_run(), ration_http_cancel() or ration_http_free(). A request first waits
+ * for its quota (as a timer, requests of one handle in order of submission), is sent, and ends in
+ * exactly one call of on_done. Nothing here blocks but ration_http_run(). Callbacks may submit and
+ * cancel, but not run or free the engine. After fork(2) the child must not use it.
  *
- * Tickets are settled with the cost as estimated when the request reached the vendor, and cancelled
- * when it certainly never left. A ticket older than the policy's `delay` is not sent on: it is
- * cancelled and acquired again.
+ * Permits. A request takes its permit when there is a place for it to be sent from, and the permit
+ * is looked at once more when its connection stands: one that has grown older than the policy's
+ * `delay` is cancelled and another is acquired. If none is to be had any more the request waits
+ * again, and its connection stays open for it. The ticket is settled with the cost as estimated
+ * when the request reached the vendor, and cancelled when it certainly never left.
+ *
+ * Sending again. What may have reached the vendor is not sent a second time; `fate_unknown` says
+ * so, and the caller decides. The exception is what the peer itself declares not to have looked at
+ * (HTTP/2: a refused stream, or one behind the last that a GOAWAY names): it is sent again, on a
+ * permit of its own.
+ *
+ * A redirect is an answer like any other. Certificates are always verified. HTTP/2 is used where
+ * TLS offers it.
  */
 #ifndef RATION_HTTP_H
 #define RATION_HTTP_H
@@ -22,28 +33,38 @@ extern "C" {
 
 struct ration_http;
 
+/*
+ * Over HTTP/1 a request needs a connection to itself, so in flight to one host are at most
+ * max_host_connections, and max_connections to all; over HTTP/2 up to 100 requests share one.
+ * Requests beyond that wait, without a permit. A connection is a descriptor: RLIMIT_NOFILE must
+ * allow for them.
+ */
 struct ration_http_options {
-	uint32_t
-		max_in_flight; /* requests sent and not answered; 0: 1,024. More wait their turn. */
+	uint32_t max_in_flight;        /* requests sent and not answered; 0: 1,024 */
 	uint32_t max_connections;      /* open at once; 0: 256 */
 	uint32_t max_host_connections; /* the same for one host; 0: 64 */
 	bool no_uring; /* wait with epoll alone, as is done anyway where io_uring is refused */
 };
 
-/* How a request ended. Pointers are valid during on_done only. */
+/*
+ * How a request ended. Pointers are valid during on_done only. Beside what ration_acquire()
+ * returns, error is -ECANCELED, -ETIMEDOUT, -ECONNREFUSED (also by a proxy), -EHOSTUNREACH (no such
+ * name), -ECONNRESET (broken off), -EPROTO (no HTTP, or no TLS), -EKEYREJECTED (the peer could not
+ * prove its name), -EMSGSIZE (more than max_body, or 256 KiB of headers), -ENOENT (ca_file),
+ * -EINVAL, -ENOMEM or -EIO.
+ */
 struct ration_http_result {
 	uint64_t id;            /* what ration_http_submit() returned */
 	int error;              /* 0: answered, `status` is set; a RATION_* or -errno value: not */
 	const char *error_text; /* "" or one line; never holds headers, bodies or credentials */
 	long status;            /* HTTP status, 0 if none came */
-	uint32_t attempts;      /* times it was handed to the network: 0 or 1 */
-	bool fate_unknown;      /* it may have reached the vendor, and no whole answer came back */
-	uint64_t wait_ns;       /* from submission to the permit that was used */
-	uint64_t latency_ns;    /* from the hand-over to the network to the end of the answer */
-	uint64_t acquire_ns;    /* the time inside ration_acquire() of the call that was granted */
-	uint64_t body_bytes;    /* bytes of answer body given to on_body */
-	const struct ration_denial
-		*denial; /* last limit that made it wait, or refused it; NULL: none */
+	uint32_t attempts; /* times it was sent: 0, 1; more only where the peer refused it unseen */
+	bool fate_unknown; /* it may have reached the vendor, and no whole answer came back */
+	uint64_t wait_ns;  /* from submission to the permit that was used */
+	uint64_t latency_ns; /* from sending to the end of the answer */
+	uint64_t acquire_ns; /* the time inside ration_acquire() of the call that was granted */
+	uint64_t body_bytes; /* bytes of answer body given to on_body */
+	const struct ration_denial *denial; /* the last that made it wait or refused it; or NULL */
 };
 
 /*
@@ -56,22 +77,24 @@ struct ration_http_request {
 	size_t n_costs;
 	const char *method;         /* NULL: GET, or POST with a body */
 	const char *url;            /* http or https */
-	const char *const *headers; /* "Name: value" lines */
+	const char *const *headers; /* "Name: value"; lengths of the body are left out */
 	size_t n_headers;
 	const void *body;
 	size_t body_size;
 	const char *proxy;    /* NULL: as the environment says; "": none */
 	const char *ca_file;  /* NULL: the system's certificates. Verification is always on. */
-	uint64_t timeout_ns;  /* from sending to the end of the answer; 0: 60 s */
-	uint64_t deadline_ns; /* CLOCK_BOOTTIME; if no permit can be had by then: RATION_DENIED. 0:
-				 wait for ever */
+	uint64_t timeout_ns;  /* from the permit, connecting included, to the end; 0: 60 s */
+	uint64_t deadline_ns; /* CLOCK_BOOTTIME; no permit by then: RATION_DENIED. 0: none */
 	uint64_t max_body; /* more answer than this ends the request with -EMSGSIZE; 0: no bound */
 
 	void *user;
-	/* The request is about to leave (after this its fate may be unknown). Optional. Non-zero:
-	 * do not send; the request ends with -ECANCELED and its ticket is given back. */
+	/*
+	 * The request is about to leave, and after this its fate may be unknown: its permit is good
+	 * and its connection stands. Called once. Optional. Non-zero: do not send; the request ends
+	 * with -ECANCELED and its ticket is given back.
+	 */
 	int (*on_send)(void *user, uint64_t id);
-	/* One header line of the answer, without line end. Optional. */
+	/* One header line of the answer, without line end; not the status line. Optional. */
 	void (*on_header)(void *user, const char *line, size_t size);
 	/* A piece of the answer's body. Optional. Non-zero ends the request with -ECANCELED. */
 	int (*on_body)(void *user, const void *data, size_t size);
@@ -87,7 +110,10 @@ RATION_API RATION_MUST_CHECK int ration_http_new(struct ration *ration,
 /* Ends every request (on_done with -ECANCELED), frees and nulls the engine. NULL is allowed. */
 RATION_API void ration_http_free(struct ration_http **engine);
 
-/* Errors: -EINVAL (no URL, not http(s), no on_done, a header without a colon, ...), -ENOMEM. */
+/*
+ * ret_id: optional. Errors: -EINVAL (no URL, not http(s), no on_done, a header without a colon, a
+ * handle without an attachment, ...), -ECANCELED (the engine is being freed), -ENOMEM.
+ */
 RATION_API RATION_MUST_CHECK int ration_http_submit(struct ration_http *engine,
 						    const struct ration_http_request *request,
 						    uint64_t *ret_id);
@@ -97,15 +123,18 @@ RATION_API RATION_MUST_CHECK int ration_http_submit(struct ration_http *engine,
 RATION_API int ration_http_cancel(struct ration_http *engine, uint64_t id);
 
 /*
- * Do what is due, wait for at most timeout_ns for more, do that. Returns the number of requests
- * that are still waiting or in flight (0: nothing left to wait for), or -errno.
+ * Do what is due, wait for at most timeout_ns for more, do that. It does not wait if there was
+ * something to tell already, nor if there is neither a request nor a watched descriptor. Returns
+ * the number of requests that are still waiting or in flight, or -errno (-EBUSY: called from a
+ * callback).
  */
 RATION_API RATION_MUST_CHECK int ration_http_run(struct ration_http *engine, uint64_t timeout_ns);
 
 /*
  * Let the same wait also watch a descriptor of the caller's (level-triggered). events: EPOLLIN,
- * EPOLLOUT or 0 to stop. One callback for one descriptor; watching it again replaces. The
- * descriptor stays the caller's.
+ * EPOLLOUT, or 0 to stop (before it is closed). One callback for one descriptor; watching it again
+ * replaces. The descriptor stays the caller's. Errors: -EPERM (a regular file, which is always
+ * ready), -EBADF, -EINVAL, -ENOENT (to stop what is not watched), -ENOMEM.
  */
 RATION_API RATION_MUST_CHECK int
 ration_http_watch(struct ration_http *engine, int fd, uint32_t events,

@@ -100,7 +100,10 @@ static void describe_wait(const struct request *request, struct ration_denial *c
 	result->denial = copy;
 }
 
-/* Libcurl may be on the stack; then it still needs the request, which is freed when it has returned. */
+/*
+ * Libcurl may be on the stack; then it still needs the request, which is freed when it has
+ * returned.
+ */
 static bool let_go(struct ration_http *engine, struct request *request)
 {
 	struct transfer *transfer = request->transfer;

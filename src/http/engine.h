@@ -4,18 +4,21 @@
  *
  * A request's way:
  *
- *	submit -> line (queue.c: of its handle, first come first served; the head waits for a place and a permit)
- *	       -> transfer (transfer.c: libcurl has it; at the point of sending the permit is looked at once more,
- *			    and a request without a good one goes back to the head of its line)
+ *	submit -> line (queue.c: of its handle, first come first served; the head waits for a
+ *			place and a permit)
+ *	       -> transfer (transfer.c: libcurl has it; at the point of sending the permit is
+ *			looked at once more, and a request without a good one goes back)
  *	       -> finish (engine.c: ticket ended, on_done, gone)
  *
- * Places. A permit ages, so it is only taken when the request can leave at once: gates count what is in use of a
- * host's connections and of all connections, and a line waits at a full gate before it acquires. libcurl's own limits
- * are set to the same numbers but are never what a permitted request waits for, except where only libcurl knows (a peer
- * that takes few streams, a proxy that many hosts share): then the look at the point of sending makes it right.
+ * Places. A permit ages, so it is only taken when the request can leave at once: gates count what
+ * is in use of a host's connections and of all connections, and a line waits at a full gate before
+ * it acquires. libcurl's own limits are set to the same numbers but are never what a permitted
+ * request waits for, except where only libcurl knows (a peer that takes few streams, a proxy that
+ * many hosts share): then the look at the point of sending makes it right.
  *
- * Callbacks. A caller's callback may submit and cancel. Inside libcurl's callbacks a transfer cannot be taken
- * away, so a request that ends there is done for the caller at once, and its transfer is `dead` until libcurl returns.
+ * Callbacks. A caller's callback may submit and cancel. Inside libcurl's callbacks a transfer
+ * cannot be taken away, so a request that ends there is done for the caller at once, and its
+ * transfer is `dead` until libcurl returns.
  */
 #ifndef RATION_HTTP_ENGINE_H
 #define RATION_HTTP_ENGINE_H
@@ -83,11 +86,11 @@ struct transfer {
 	bool denied;  /* `denial` made it wait */
 	bool counted; /* has a place at the gate of all connections */
 	bool sent;    /* it may have left */
-	bool parked; /* not sent after all: `error` says why (0: no permit), its connection stays open */
-	bool refused;          /* its stream was */
-	bool dead;             /* on_done has been called */
-	bool retried;          /* libcurl has come to the point of sending a second time */
-	bool interim;          /* the header lines that come now are of a 1xx answer */
+	bool parked;  /* not sent after all: see `error` (0: no permit); its connection stays */
+	bool refused; /* its stream was */
+	bool dead;    /* on_done has been called */
+	bool retried; /* libcurl has come to the point of sending a second time */
+	bool interim; /* the header lines that come now are of a 1xx answer */
 	bool head_is_whole;    /* the header lines of the answer have all come */
 	int error;             /* what ended it, if it was not libcurl */
 	uint32_t stream;       /* of HTTP/2 that it is on; 0: none */
@@ -143,7 +146,10 @@ struct ration_http {
 };
 
 /* engine.c */
-/* End a request: its ticket, its place, on_done, its memory. error_text: NULL for ration_strerror(error). */
+/*
+ * End a request: its ticket, its place, on_done, its memory. error_text: NULL for
+ * ration_strerror(error).
+ */
 void engine_finish(struct ration_http *engine, struct request *request, int error,
 		   const char *error_text);
 
@@ -173,8 +179,10 @@ const struct ration_denial *queue_denial(const struct request *request);
 /* permit.c */
 /* Acquire. What ration_acquire() returns, and for RATION_DENIED the transfer's denial. */
 int permit_take(struct transfer *transfer);
-/* The request is about to be sent: make sure of a permit that is still good. As permit_take(), or -ETIME: its deadline has
- * passed. */
+/*
+ * The request is about to be sent: make sure of a permit that is still good. As permit_take(), or
+ * -ETIME: its deadline has passed.
+ */
 int permit_confirm(struct transfer *transfer);
 /* End the ticket: settle if the request may have left, cancel if not. */
 void permit_end(struct transfer *transfer, bool left);
@@ -183,7 +191,10 @@ void permit_end(struct transfer *transfer, bool left);
 struct transfer *transfer_get(struct ration_http *engine);
 /* Hand a request to libcurl. 0 or -errno (then the transfer is as it was). */
 int transfer_start(struct transfer *transfer, struct request *request);
-/* Take it from libcurl and put it away; inside a callback of libcurl, later. `request` is freed if it is dead. */
+/*
+ * Take it from libcurl and put it away; inside a callback of libcurl, later. `request` is freed if
+ * it is dead.
+ */
 void transfer_put(struct transfer *transfer);
 void transfer_bury(struct ration_http *engine);
 void transfer_free(struct transfer *transfer);
@@ -207,7 +218,9 @@ curl_socket_t multi_open_socket(void *user, curlsocktype purpose, struct curl_so
 int multi_close_socket(void *user, curl_socket_t fd);
 
 /* outcome.c */
-/* What a libcurl result means: 0 or -errno, and a constant text that holds nothing of the request. */
+/*
+ * What a libcurl result means: 0 or -errno, and a constant text that holds nothing of the request.
+ */
 int outcome_of(CURL *easy, CURLcode code, const char **ret_text);
 
 #endif

@@ -17,7 +17,10 @@ curl_socket_t multi_open_socket(void *user, curlsocktype purpose, struct curl_so
 	int fd;
 
 	(void)purpose;
-	/* Close-on-exec, which libcurl's own sockets are not: a program started meanwhile would keep the peer waiting. */
+	/*
+	 * Close-on-exec, which libcurl's own sockets are not: a program started meanwhile would
+	 * keep the peer waiting.
+	 */
 	fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
 		    address->protocol);
 	if (fd >= 0 && sockets_opened(&engine->sockets, fd)) {
@@ -62,7 +65,10 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *s
 	struct ration_http *engine = user;
 
 	(void)easy, (void)socket_user;
-	/* -1 makes libcurl fail every transfer, which is right when there is no memory to watch a socket with. */
+	/*
+	 * -1 makes libcurl fail every transfer, which is right when there is no memory to watch a
+	 * socket with.
+	 */
 	return sockets_want(&engine->sockets, fd, events[what], socket_is_ready, engine) ? -1 : 0;
 }
 
@@ -97,8 +103,8 @@ void multi_tick(struct ration_http *engine, uint64_t now_ns)
 	engine->in_curl--;
 	transfer_bury(engine);
 	/*
-	 * libcurl rounds down, so it may have been called before anything was due; and it does not tell the same time twice. So
-	 * ask, or its timer would be lost.
+	 * libcurl rounds down, so it may have been called before anything was due; and it does not
+	 * tell the same time twice. So ask, or its timer would be lost.
 	 */
 	curl_multi_timeout(engine->multi, &ms);
 	engine->curl_at_ns = at(ms);
@@ -202,8 +208,8 @@ static CURLMcode set_options(struct ration_http *engine)
 	curl_multi_setopt(multi, CURLMOPT_TIMERDATA, engine);
 	curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
 	/*
-	 * As many streams as nghttp2 sends before the peer has said how many it takes: what libcurl hands over beyond
-	 * that would wait in nghttp2, with its permit.
+	 * As many streams as nghttp2 sends before the peer has said how many it takes: what libcurl
+	 * hands over beyond that would wait in nghttp2, with its permit.
 	 */
 	curl_multi_setopt(multi, CURLMOPT_MAX_CONCURRENT_STREAMS, 100L);
 	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)options->max_connections);

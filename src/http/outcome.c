@@ -49,8 +49,7 @@ static const struct {
 	{20, "the server's certificate is signed by an unknown authority"},
 	{21, "the server's certificate is signed by an unknown authority"},
 	{62, "the server's certificate is for another name"},
-	{1,
-	 "the server's certificate is for another name"}, /* the chain was good; libcurl's own check */
+	{1, "the server's certificate is for another name"}, /* libcurl's own check */
 };
 
 static const char *verification_text(CURL *easy)

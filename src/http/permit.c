@@ -2,9 +2,10 @@
  * http/permit.c - a request's permit: had, looked at once more, ended
  * SPDX-License-Identifier: MIT
  *
- * A permit is good for the policy's `delay`. A warm connection sends within microseconds of it; a new one needs round
- * trips for TCP and TLS, which may be longer than that. So the permit is confirmed when the connection stands and the
- * request is about to be written: one that has become old is given back and another is taken in the same breath.
+ * A permit is good for the policy's `delay`. A warm connection sends within microseconds of it; a
+ * new one needs round trips for TCP and TLS, which may be longer than that. So the permit is
+ * confirmed when the connection stands and the request is about to be written: one that has become
+ * old is given back and another is taken in the same breath.
  */
 #include <errno.h>
 
@@ -31,7 +32,9 @@ int permit_take(struct transfer *transfer)
 		transfer->permit_ns = after;
 		transfer->acquire_ns = after - before;
 	}
-	/* A grant in shadow mode comes with a denial too; that one did not make the request wait. */
+	/*
+	 * A grant in shadow mode comes with a denial too; that one did not make the request wait.
+	 */
 	if (rc == RATION_DENIED || rc == RATION_OVERSIZE)
 		transfer->denial = denial;
 	return rc;
@@ -59,7 +62,10 @@ void permit_end(struct transfer *transfer, bool left)
 {
 	struct ration *ration = transfer->engine->ration;
 
-	/* Neither can fail on a ticket of this process, and an ended attachment has nothing to correct. */
+	/*
+	 * Neither can fail on a ticket of this process, and an ended attachment has nothing to
+	 * correct.
+	 */
 	if (!transfer->ticket.owner)
 		return;
 	if (left)

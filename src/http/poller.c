@@ -13,8 +13,8 @@
 #define NS UINT64_C(1000000000)
 
 /*
- * What a completion is of. There is one thing in flight at a time today; a wait for another word or descriptor gets its
- * own tag here and its own `armed`.
+ * What a completion is of. There is one thing in flight at a time today; a wait for another word or
+ * descriptor gets its own tag here and its own `armed`.
  */
 enum ring_tag {
 	TAG_EPOLL = 1,
@@ -24,7 +24,10 @@ enum {
 	RING_ENTRIES = 8,
 };
 
-/* Not having io_uring is normal, so the reason is not kept. EXT_ARG is what lets a wait carry its own time limit. */
+/*
+ * Not having io_uring is normal, so the reason is not kept. EXT_ARG is what lets a wait carry its
+ * own time limit.
+ */
 static bool open_ring(struct io_uring *ring)
 {
 	if (io_uring_queue_init(RING_ENTRIES, ring, 0) < 0)
@@ -159,8 +162,8 @@ static int reap(struct poller *poller)
 }
 
 /*
- * The wait may end early for a signal, or because the kernel is short of something for the moment (EAGAIN, EBUSY):
- * the set is looked at all the same, and the next turn waits again.
+ * The wait may end early for a signal, or because the kernel is short of something for the moment
+ * (EAGAIN, EBUSY): the set is looked at all the same, and the next turn waits again.
  */
 static int wait_ring(struct poller *poller, uint64_t timeout_ns)
 {
@@ -177,7 +180,10 @@ static int wait_ring(struct poller *poller, uint64_t timeout_ns)
 	return reap(poller);
 }
 
-/* io_uring was taken away after it had been given: a process that confines itself when it has started. */
+/*
+ * io_uring was taken away after it had been given: a process that confines itself when it has
+ * started.
+ */
 static void drop_ring(struct poller *poller)
 {
 	io_uring_queue_exit(&poller->ring);

@@ -2,16 +2,18 @@
  * http/poller.h - one wait for everything an engine waits for
  * SPDX-License-Identifier: MIT
  *
- * A level-triggered epoll set. Where io_uring is to be had, the ring polls the set (one-shot, armed anew each turn) and
- * the wait is the ring's, so that whatever else the ring can wait for ends it too; where it is refused (seccomp,
- * io_uring_disabled, an old kernel) the same set is waited for directly.
+ * A level-triggered epoll set. Where io_uring is to be had, the ring polls the set (one-shot, armed
+ * anew each turn) and the wait is the ring's, so that whatever else the ring can wait for ends it
+ * too; where it is refused (seccomp, io_uring_disabled, an old kernel) the same set is waited for
+ * directly.
  *
- * Why the ring polls the set and not the sockets: libcurl needs level-triggered readiness, which multishot polls
- * are not; and a ring that polls a socket keeps it open after close().
+ * Why the ring polls the set and not the sockets: libcurl needs level-triggered readiness, which
+ * multishot polls are not; and a ring that polls a socket keeps it open after close().
  *
- * Why epoll_ctl(2) is called and not queued as IORING_OP_EPOLL_CTL: sockets.c keeps a socket registered between
- * the requests of its connection, which leaves about three calls a connection and none a request. Queued ones would
- * save nothing that can be measured, and would need their failures matched to descriptors that may be reused by then.
+ * Why epoll_ctl(2) is called and not queued as IORING_OP_EPOLL_CTL: sockets.c keeps a socket
+ * registered between the requests of its connection, which leaves about three calls a connection
+ * and none a request. Queued ones would save nothing that can be measured, and would need their
+ * failures matched to descriptors that may be reused by then.
  */
 #ifndef RATION_HTTP_POLLER_H
 #define RATION_HTTP_POLLER_H
@@ -38,7 +40,10 @@ struct poller {
 int poller_open(struct poller *poller, bool no_uring);
 void poller_close(struct poller *poller);
 
-/* Change what is waited for on fd: from what was last set (`old`, 0: nothing) to `events`. 0 or -errno. */
+/*
+ * Change what is waited for on fd: from what was last set (`old`, 0: nothing) to `events`. 0 or
+ * -errno.
+ */
 int poller_change(struct poller *poller, int fd, uint32_t old, uint32_t events, uint64_t data);
 
 /* Wait. Returns how many events were written (0: time is over, or a signal came), or -errno. */

@@ -2,11 +2,13 @@
  * http/queue.c - lines of waiting requests, and the gates they wait at
  * SPDX-License-Identifier: MIT
  *
- * Every handle has a line, and only its head asks for quota: with a timer for each line, not for each request, ten
- * thousand waiting requests cost one failed acquire a permit, and none of them overtakes another. A line is in one
- * place at a time: among those to look at, at a full gate, or nowhere with its retry timer set.
+ * Every handle has a line, and only its head asks for quota: with a timer for each line, not for
+ * each request, ten thousand waiting requests cost one failed acquire a permit, and none of them
+ * overtakes another. A line is in one place at a time: among those to look at, at a full gate, or
+ * nowhere with its retry timer set.
  *
- * A gate wakes one line for a place. A woken line that goes elsewhere (it has no quota, say) wakes the next.
+ * A gate wakes one line for a place. A woken line that goes elsewhere (it has no quota, say) wakes
+ * the next.
  */
 #include <errno.h>
 #include <search.h>

@@ -2,11 +2,12 @@
  * http/refusal.c - which requests the peer says it never looked at
  * SPDX-License-Identifier: MIT
  *
- * A server that ends an HTTP/2 connection (nginx does after 1,000 requests) names the last stream it took in a
- * GOAWAY; what was sent behind it is promised not to have been processed, and so may be sent again. A connection
- * that simply breaks promises nothing. libcurl sends again in both cases and tells them apart only in its log. So the
- * log's words are read: of a stream, its number; of a connection (known by its local address), the last stream taken.
- * Words that another version of libcurl has changed are not found, and then a request's fate is unknown: the safe side.
+ * A server that ends an HTTP/2 connection (nginx does after 1,000 requests) names the last stream
+ * it took in a GOAWAY; what was sent behind it is promised not to have been processed, and so may
+ * be sent again. A connection that simply breaks promises nothing. libcurl sends again in both
+ * cases and tells them apart only in its log. So the log's words are read: of a stream, its number;
+ * of a connection (known by its local address), the last stream taken. Words that another version
+ * of libcurl has changed are not found, and then a request's fate is unknown: the safe side.
  */
 #include <stdio.h>
 #include <string.h>
@@ -49,7 +50,10 @@ static void note_stream(struct transfer *transfer, uint32_t stream)
 		old->local.port = 0;
 }
 
-/* A server may warn first (with the highest number there is) and name the last one later: the later counts. */
+/*
+ * A server may warn first (with the highest number there is) and name the last one later: the later
+ * counts.
+ */
 static void note_goaway(struct ration_http *engine, const struct endpoint *local, uint32_t last)
 {
 	struct goaway *goaway = find(engine, local);
@@ -64,7 +68,10 @@ void refusal_listen(struct transfer *transfer, const char *data, size_t size)
 	char text[128];
 	uint32_t number;
 
-	/* Only a request that may have left can be refused, and only these begin like what is looked for. */
+	/*
+	 * Only a request that may have left can be refused, and only these begin like what is
+	 * looked for.
+	 */
 	if (!transfer->sent || !size || !strchr("UrR[D", *data))
 		return;
 	snprintf(text, sizeof(text), "%.*s", (int)size, data);

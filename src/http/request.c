@@ -2,8 +2,9 @@
  * http/request.c - what a caller may ask for, and a copy of it
  * SPDX-License-Identifier: MIT
  *
- * Whatever goes into the head of a request is checked here for bytes that would end a line or a field: a caller that
- * passes on what it was given by others cannot be made to send a second request or header.
+ * Whatever goes into the head of a request is checked here for bytes that would end a line or a
+ * field: a caller that passes on what it was given by others cannot be made to send a second
+ * request or header.
  */
 #include "http/request.h"
 
@@ -21,7 +22,10 @@ static const struct known_header {
 } known_headers[] = {
 	{"Content-Length", true, NULL},
 	{"Transfer-Encoding", true, NULL},
-	/* libcurl would call every body a form, and wait a second for "100 Continue" before a long one. */
+	/*
+	 * libcurl would call every body a form, and wait a second for "100 Continue" before a long
+	 * one.
+	 */
 	{"Content-Type", false, "Content-Type:"},
 	{"Expect", false, "Expect:"},
 };
@@ -152,7 +156,10 @@ static void add_line(struct block *block, struct curl_slist ***tail, const char 
 	*tail = &node->next;
 }
 
-/* To libcurl "Name:" says that there shall be no such header; one without a value is written "Name;". */
+/*
+ * To libcurl "Name:" says that there shall be no such header; one without a value is written
+ * "Name;".
+ */
 static void add_caller_line(struct block *block, struct curl_slist ***tail, const char *line)
 {
 	struct curl_slist **at = *tail;

@@ -68,7 +68,10 @@ static int change(struct sockets *sockets, int fd, uint32_t events)
 	return rc;
 }
 
-/* Its number may stand for another file from now on: forget it, and all events that are still to be looked at. */
+/*
+ * Its number may stand for another file from now on: forget it, and all events that are still to be
+ * looked at.
+ */
 static void forget(struct sockets *sockets, int fd)
 {
 	struct socket *socket = &sockets->all[fd];

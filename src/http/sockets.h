@@ -2,13 +2,13 @@
  * http/sockets.h - which descriptors are watched, for whom, and for what
  * SPDX-License-Identifier: MIT
  *
- * libcurl asks for a socket to be watched at the start of each request and to be forgotten at its end. Obeying at
- * once would cost two system calls a request. So wishes are noted, and applied once a turn; and a socket that libcurl
- * made through our hooks stays registered while its connection idles. Only if something happens on it then (the peer
- * closes) is it taken out of the set.
+ * libcurl asks for a socket to be watched at the start of each request and to be forgotten at its
+ * end. Obeying at once would cost two system calls a request. So wishes are noted, and applied once
+ * a turn; and a socket that libcurl made through our hooks stays registered while its connection
+ * idles. Only if something happens on it then (the peer closes) is it taken out of the set.
  *
- * A descriptor can be closed and its number taken by another within one turn. The hooks tell us of every close, a
- * generation number in the event tells the old one from the new.
+ * A descriptor can be closed and its number taken by another within one turn. The hooks tell us of
+ * every close, a generation number in the event tells the old one from the new.
  */
 #ifndef RATION_HTTP_SOCKETS_H
 #define RATION_HTTP_SOCKETS_H
@@ -48,7 +48,9 @@ int sockets_want(struct sockets *sockets, int fd, uint32_t events, socket_ready 
 
 bool sockets_is_watched(const struct sockets *sockets, int fd);
 
-/* Tell the epoll set what has changed. 0, or the first -errno (the others are told all the same). */
+/*
+ * Tell the epoll set what has changed. 0, or the first -errno (the others are told all the same).
+ */
 int sockets_apply(struct sockets *sockets);
 
 /* Apply the wish for one descriptor now, so that an error can be reported to who wished. */

@@ -64,7 +64,7 @@ static void settle(struct timers *timers, size_t slot, struct timer *timer)
 static int grow(struct timers *timers)
 {
 	size_t size = timers->size ? timers->size * 2 : 64;
-	struct timer **heap = realloc(timers->heap, size * sizeof(*heap));
+	struct timer **heap = realloc(timers->heap, size * sizeof(struct timer *));
 
 	if (!heap)
 		return -ENOMEM;

@@ -2,19 +2,22 @@
  * http/transfer.c - one request in libcurl's hands
  * SPDX-License-Identifier: MIT
  *
- * The point of sending is libcurl's "prereq" callback: the connection stands, TLS is agreed, nothing of the request is
- * written yet. Here the permit is confirmed, the caller is told, and sending twice is prevented:
+ * The point of sending is libcurl's "prereq" callback: the connection stands, TLS is agreed,
+ * nothing of the request is written yet. Here the permit is confirmed, the caller is told, and
+ * sending twice is prevented:
  *
- * - No permit any more (the connection took longer than the policy's `delay`, and others took what there was): the
- *   request must wait, but the new connection should stay, or a slow handshake would find no permit each time
- *   anew. To abort in the callback closes the connection. Setting CURLOPT_CONNECT_ONLY there does not: libcurl
- *   looks at it right after the callback, ends the transfer as done, and keeps the connection for the next one.
- *   (Whether a connection may be shared was decided when it was made, with the option off.)
- * - libcurl sends a request again by itself when a reused connection dies before the first byte of the answer, also
- *   one that is not idempotent, and there is no option against that. It comes through here a second time, and is
- *   aborted: its fate is unknown, and what to do is the caller's decision.
- * - Except where the peer has said that it did not look at the request (HTTP/2: a refused stream, or one
- *   behind a GOAWAY; see refusal.c). Then it is sent again, on a permit of its own.
+ * - No permit any more (the connection took longer than the policy's `delay`, and others took what
+ *   there was): the request must wait, but the new connection should stay, or a slow handshake
+ *   would find no permit each time anew. To abort in the callback closes the connection. Setting
+ *   CURLOPT_CONNECT_ONLY there does not: libcurl looks at it right after the callback, ends the
+ *   transfer as done, and keeps the connection for the next one. (Whether a connection may be
+ *   shared was decided when it was made, with the option off.)
+ * - libcurl sends a request again by itself when a reused connection dies before the first byte of
+ *   the answer, also one that is not idempotent, and there is no option against that. It comes
+ *   through here a second time, and is aborted: its fate is unknown, and what to do is the caller's
+ *   decision.
+ * - Except where the peer has said that it did not look at the request (HTTP/2: a refused stream,
+ *   or one behind a GOAWAY; see refusal.c). Then it is sent again, on a permit of its own.
  */
 #include <errno.h>
 #include <limits.h>
@@ -24,9 +27,8 @@
 
 #include "http/engine.h"
 
-#if LIBCURL_VERSION_NUM < 0x075800
-#error "libcurl 7.88 or newer: with OpenSSL older ones need SIGPIPE ignored, and some options are not there"
-#endif
+/* Older ones need SIGPIPE ignored when OpenSSL writes, and lack some of the options below. */
+_Static_assert(LIBCURL_VERSION_NUM >= 0x075800, "libcurl 7.88 or newer");
 
 enum {
 	ATTEMPTS_MAX = 10,             /* of a request that is refused unseen again and again */
@@ -65,7 +67,10 @@ static int park_without_permit(struct transfer *transfer, int rc)
 		    transfer->denial.retry_at_ns > now ? transfer->denial.retry_at_ns : now);
 }
 
-/* A second time through here. True if it may be sent again: what the vendor counted of the first, it counted. */
+/*
+ * A second time through here. True if it may be sent again: what the vendor counted of the first,
+ * it counted.
+ */
 static bool may_resend(struct transfer *transfer)
 {
 	transfer->retried = true;
@@ -273,7 +278,10 @@ static CURLcode set_tls(struct transfer *transfer, const struct request *request
 	CURLcode rc;
 
 	curl_easy_setopt(transfer->easy, CURLOPT_VERBOSE, (long)request->tls);
-	/* Rather wait for a connection in the making than make one for each request: it may be HTTP/2. */
+	/*
+	 * Rather wait for a connection in the making than make one for each request: it may be
+	 * HTTP/2.
+	 */
 	curl_easy_setopt(transfer->easy, CURLOPT_PIPEWAIT, (long)request->tls);
 	curl_easy_setopt(transfer->easy, CURLOPT_HTTP_VERSION,
 			 request->tls ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
