@@ -273,6 +273,18 @@ Test(resolve, none_is_null_empty_or_a_dash)
 	ration_detach(&ration);
 }
 
+/* What is shown for a name that was lost is a name like any other. */
+Test(resolve, a_tenant_may_be_a_question_mark)
+{
+	struct ration *ration = world_make(&plain, 64, 2);
+	struct ration_handle *handle = world_key(ration, "?", "salesforce", NULL, NULL);
+
+	cr_assert_eq(world_bucket(ration, handle, "rate").left, 20);
+	cr_assert_eq(check_count(), 0, "seg_check() takes the name for a lost one");
+	ration_handle_free(&handle);
+	ration_detach(&ration);
+}
+
 Test(resolve, a_default_vendor_stands_for_the_rest)
 {
 	const struct policy_desc desc = {

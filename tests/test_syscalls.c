@@ -197,7 +197,9 @@ Test(syscalls, none_for_a_million_grants_denials_and_settles)
 	cr_assert_eq(rationd_stop(&r), 0);
 }
 
-int main(int argc, char *argv[])
+/* Criterion runs tests in copies of this program, which it enters in the place of main(): it must
+ * find it. */
+__attribute__((visibility("default"))) int main(int argc, char *argv[])
 {
 	struct criterion_test_set *tests;
 	int result = 0;
