@@ -249,7 +249,8 @@ static struct child start_and_exec(const struct rationd *r)
 		struct ration *ration = NULL;
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (ration_attach(r->socket, 0, &ration, NULL) == 0 && dup2(go[0], 0) == 0)
+		if (ration_attach(r->socket, 0, &ration, NULL) == 0 && dup2(go[0], 0) == 0 &&
+		    dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), 1) == 1)
 			execl("/bin/cat", "cat", (char *)NULL);
 		_exit(127);
 	}

@@ -5,7 +5,9 @@
  * SOCK_SEQPACKET: one message is one packet. A worker connects, sends one hello with a pidfd of
  * itself, and gets one welcome with the descriptors of state and policy, or one refusal in words.
  * After that only the supervisor speaks: a newer policy is one packet with one descriptor. A closed
- * socket means detached; the pidfd alone says dead.
+ * socket means detached; the pidfd alone says dead. A worker that really leaves first clears the
+ * identity in its line of state; otherwise its slot waits for its death, as its memory may still be
+ * in use. An observer's connection ends with its welcome.
  */
 #ifndef RATION_CLIENT_WIRE_H
 #define RATION_CLIENT_WIRE_H

@@ -209,7 +209,7 @@ static int admit(struct greeting *g, struct packet *packet, struct refusal *refu
 	case ROLE_OBSERVER:
 		if (packet->n_fds > 0)
 			return refuse(refusal, -EPROTO, "an observer sends no descriptor");
-		return roster_show(g->supervisor, g->socket, &g->peer, refusal);
+		return roster_show(g->supervisor, g->socket, refusal);
 	default:
 		return refuse(refusal, -EPROTO, "there is no role %" PRIu32, packet->hello.role);
 	}
@@ -228,7 +228,7 @@ static void greeting_end(struct greeting *g)
 
 static void greeting_refuse(struct greeting *g, int code, const char *text)
 {
-	struct refusal refusal;
+	struct refusal refusal = {0};
 
 	refuse(&refusal, code, "%s", text);
 	turn_away(g->supervisor, g->socket, &g->peer, &refusal);
@@ -238,7 +238,7 @@ static void greeting_refuse(struct greeting *g, int code, const char *text)
 /* Handle the hello if it is there. */
 static void greeting_read(struct greeting *g)
 {
-	struct refusal refusal;
+	struct refusal refusal = {0};
 	struct packet packet;
 	const int result = receive_packet(g->socket, &packet);
 
@@ -305,7 +305,7 @@ static void greeting_begin(struct supervisor *s, int socket, const struct peer *
 static void judge_connection(struct supervisor *s, int socket)
 {
 	struct peer peer = {0};
-	struct refusal refusal;
+	struct refusal refusal = {0};
 	const int result = peer_read(socket, &peer);
 
 	if (result < 0)

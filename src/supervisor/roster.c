@@ -215,14 +215,13 @@ int roster_add(struct supervisor *s, int socket, const struct peer *peer, int pi
 	return 0;
 }
 
-int roster_show(struct supervisor *s, int socket, const struct peer *peer, struct refusal *refusal)
+int roster_show(struct supervisor *s, int socket, struct refusal *refusal)
 {
 	const int result = welcome(s, socket, s->state_reader_fd, 0, 0);
 
 	if (result < 0)
 		return refuse(refusal, result, "the welcome could not be sent (%s)",
 			      strerror(-result));
-	log_event(LOG_DEBUG, "observed pid=%d uid=%u", (int)peer->pid, peer->uid);
 	return 0;
 }
 

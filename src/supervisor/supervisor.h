@@ -102,8 +102,8 @@ int refuse(struct refusal *refusal, int code, const char *format, ...)
  */
 int roster_add(struct supervisor *s, int socket, const struct peer *peer, int pidfd,
 	       struct refusal *refusal);
-/* Hand an observer what it may look at. */
-int roster_show(struct supervisor *s, int socket, const struct peer *peer, struct refusal *refusal);
+/* Hand an observer what it may look at. Its connection ends with that. */
+int roster_show(struct supervisor *s, int socket, struct refusal *refusal);
 /*
  * Put the current policy into the socket of every worker that does not have it yet. Returns how
  * many still wait.
