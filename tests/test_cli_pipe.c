@@ -386,7 +386,7 @@ static void run_example(const char *program, const char *script)
 	cli_run_program(&r, program, NULL, 0, args);
 	cr_expect_eq(r.status, 0, "%s", r.err);
 	for (int i = 0; i < 4; i++) {
-		char line[160];
+		char line[640];
 
 		snprintf(line, sizeof(line), "200 %s\n", url[i]);
 		cr_expect(strstr(r.out, line), "no %s in %s", line, r.out);

@@ -240,28 +240,28 @@ static const struct op *find_op(const json_t *root)
 	return NULL;
 }
 
-static json_t *perform(struct session *s, json_t *root)
+static json_t *perform(struct session *s, json_t *root, struct request *request)
 {
 	const struct op *op = find_op(root);
-	struct request_error error;
-	struct request request;
+	struct request_error error = {""};
 
 	if (!op)
 		return answer_error("op", "op: must be acquire, settle or cancel");
-	if (!request_read(root, op->form, &request, &error))
+	if (!request_read(root, op->form, request, &error))
 		return answer_error("invalid", error.text);
-	return op->run(s, &request);
+	return op->run(s, request);
 }
 
 static void take_line(struct session *s, const char *text, size_t size)
 {
-	struct request_error error;
+	struct request_error error = {""};
+	struct request request;
 	json_t *root, *result;
 
 	if (line_blank(text, size))
 		return;
 	root = request_decode(text, size, &error);
-	result = root ? perform(s, root) : answer_error("unreadable", error.text);
+	result = root ? perform(s, root, &request) : answer_error("unreadable", error.text);
 	if (result)
 		answer(s, root, result);
 	json_decref(root);

@@ -52,7 +52,7 @@ json_t *request_decode(const char *text, size_t size, struct request_error *erro
 	json_error_t e;
 	json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &e);
 
-	if (root && json_is_object(root))
+	if (json_is_object(root))
 		return root;
 	if (root)
 		bad(error, "not a JSON object");

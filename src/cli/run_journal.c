@@ -160,7 +160,7 @@ static int read_results(struct output *output, struct idset *done)
 /* A run that was killed may have left workers that are just noticing it: they hold the lock for a moment. */
 static int lock(int fd)
 {
-	const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+	const struct timespec pause = {.tv_nsec = 20000000};
 
 	for (int i = 0; i < 150; i++) {
 		if (flock(fd, LOCK_EX | LOCK_NB) == 0)

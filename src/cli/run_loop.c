@@ -195,7 +195,7 @@ static void enqueue(struct run *run, json_t *root, char *id, const char *text, s
 
 static void take_line(struct run *run, const char *text, size_t size)
 {
-	struct request_error error;
+	struct request_error error = {""};
 	json_t *root;
 	char *id;
 

@@ -16,11 +16,11 @@ static struct quota_bucket *find_bucket(struct quota *quota, uint32_t limit,
 	void **at = table_at(&quota->buckets, &identity, sizeof(identity));
 	uint32_t tenant = blob_find_tenant(quota->blob, key[KEY_TENANT]);
 	const struct blob_numbers *n = blob_numbers_for(quota->blob, limit, tenant);
-	struct quota_bucket *bucket;
+	struct quota_bucket *bucket = *at;
 	double share = n->share_ppm / 1e6;
 
-	if (*at)
-		return *at;
+	if (bucket)
+		return bucket;
 	bucket = cli_alloc(NULL, 1, sizeof(*bucket));
 	*bucket = (struct quota_bucket){
 		.limit = limit,

@@ -47,11 +47,9 @@ static void count_outcome(struct tally *tally, const struct frame_answer *answer
 		tally->fate_unknown++;
 	else if (answer->error == RATION_DENIED || answer->error == RATION_OVERSIZE)
 		tally->denied++;
-	else if (answer->error != 0)
-		tally->failed++;
-	else if (answer->status == 429)
+	else if (answer->error == 0 && answer->status == 429)
 		tally->limited++;
-	else if (answer->status < 400)
+	else if (answer->error == 0 && answer->status < 400)
 		tally->ok++;
 	else
 		tally->failed++;

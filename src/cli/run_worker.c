@@ -210,7 +210,7 @@ static int submit(struct worker *w, struct job *job, uint64_t read_ns)
 static void take_request(struct worker *w, const char *payload, size_t size)
 {
 	struct frame_request head;
-	struct request_error error;
+	struct request_error error = {""};
 	struct ration_handle *handle;
 	struct request request;
 	struct job *job;

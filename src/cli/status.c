@@ -103,7 +103,8 @@ static struct table_of_rows read_rows(const struct ration *ration)
 		table.rows[table.n++].total = totals[i];
 	}
 	free(totals);
-	qsort(table.rows, table.n, sizeof(struct row), by_names);
+	if (table.n > 0)
+		qsort(table.rows, table.n, sizeof(struct row), by_names);
 	return table;
 }
 
