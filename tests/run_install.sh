@@ -48,7 +48,8 @@ rm "$dir"/root/opt/ration/lib/*.so*
 unset PKG_CONFIG_SYSROOT_DIR
 # shellcheck disable=SC2046,SC2086
 gcc -Wall -Werror -o "$dir/static" "$dir/user.c" -I"$dir/root/opt/ration/include" \
-	-L"$dir/root/opt/ration/lib" $(pkg-config --static --libs $packages)
+	-L"$dir/root/opt/ration/lib" -lration-http -lration-embed -lration \
+	$(pkg-config --libs $(sed -n 's/^Requires.private: //p' "$PKG_CONFIG_PATH"/*.pc))
 "$dir/static"
 
 "$@" B="$build" DESTDIR="$dir/root" PREFIX=/opt/ration uninstall
