@@ -3,11 +3,12 @@
  * SPDX-License-Identifier: MIT
  */
 #include <criterion/criterion.h>
-#include <stdarg.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "support_cli.h"
 #include "support_nginx.h"
@@ -488,6 +489,40 @@ Test(cli_run, output_that_cannot_be_written)
 	cr_expect_eq(r.status, EX_IOERR);
 	cr_expect(strstr(r.err, "ration run: cannot write /dev/full: No space left on device\n"),
 		  "%s", r.err);
+	cli_free(&r);
+	scene_end(&s);
+}
+
+/* On a terminal, and only there, a line shows how far it is. */
+Test(cli_run, progress_on_a_terminal)
+{
+	const int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	char shell[1024], seen[16384];
+	struct cli_result r;
+	struct scene s;
+	ssize_t n;
+	int held;
+
+	cr_assert(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+	held = open(ptsname(terminal), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	cr_assert(held >= 0);
+	scene_begin(&s, wide);
+	write_requests(&s, 300, "/limited", "");
+	snprintf(shell, sizeof(shell), "\"$0\" run --policy %s --in %s --out %s 2> %s", s.policy,
+		 s.in, s.out, ptsname(terminal));
+	cli_run_program(&r, "/bin/sh", NULL, 0,
+			(const char *const[]){"-c", shell, rationd_program("ration"), NULL});
+	cr_expect_eq(r.status, 1);
+	n = read(terminal, seen, sizeof(seen) - 1);
+	cr_assert_gt(n, 0);
+	seen[n] = '\0';
+	cr_expect(strstr(seen, "\r\033[K0"), "%s", seen);
+	cr_expect(strstr(seen, "/s, "), "%s", seen);
+	cr_expect(strstr(seen, " % of the quota, "), "%s", seen);
+	cr_expect(strstr(seen, " x 429"), "%s", seen);
+	cr_expect(strstr(seen, "\r\033[K300 requests: 0 ok, 300 limited, "), "%s", seen);
+	close(held);
+	close(terminal);
 	cli_free(&r);
 	scene_end(&s);
 }
