@@ -181,6 +181,67 @@ Test(fork, a_chain_is_charged_completely_or_not_at_all)
 	}
 }
 
+static void take_and_give_back(struct seg *seg, int who, void *user)
+{
+	struct scene *s = user;
+
+	(void)seg;
+	for (int i = 0; i < 100000; i++) {
+		struct ration_ticket ticket;
+
+		if (ration_acquire(s->handle[who % 3], NULL, 0, &ticket, NULL) != 0)
+			continue;
+		shm_add(&s->account[who].granted, 1);
+		if (ration_cancel(s->ration, &ticket) != 0)
+			shm_add(&s->account[who].failed, 1);
+	}
+}
+
+/*
+ * Four processes for one unit of the host's, which stands last in long chains: again and again one
+ * has charged its other links when the last turns out to be gone.
+ */
+Test(fork, what_is_rolled_back_leaves_nothing_charged)
+{
+	struct policy_desc desc = {.vendors = {"v"}};
+	struct scene s = {.account = shared_memory(4 * sizeof(struct account))};
+	char names[RATION_LINKS_MAX][16];
+	struct seg seg;
+
+	for (int i = 0; i < RATION_LINKS_MAX; i++) {
+		const bool last = i == RATION_LINKS_MAX - 1;
+
+		snprintf(names[i], sizeof(names[i]), "l%d", i);
+		desc.limits[i] = (struct limit_desc){.name = names[i],
+						     .scope = last ? 0 : RATION_SCOPE_TENANT,
+						     .amount = 1,
+						     .period_s = 600,
+						     .burst = last ? 3 * TAKEN + 1 : TAKEN + 100};
+	}
+	s.ration = world_make(&desc, 64, 8);
+	seg = *client_seg(s.ration);
+	for (int i = 0; i < 3; i++) {
+		struct ration_ticket ticket;
+
+		s.handle[i] = world_key(s.ration, (char[]){(char)('a' + i), 0}, "v", NULL, NULL);
+		cr_assert_eq(ration_acquire(s.handle[i], &(struct ration_cost){"requests", TAKEN},
+					    1, &ticket, NULL),
+			     0);
+	}
+	seg_race(&seg, 4, take_and_give_back, &s);
+	for (int i = 0; i < 4; i++)
+		cr_assert_eq(s.account[i].failed, 0);
+	for (int i = 0; i < 3; i++) {
+		for (int k = 0; k < RATION_LINKS_MAX - 1; k++)
+			cr_expect_eq(world_bucket(s.ration, s.handle[i], names[k]).left, 100,
+				     "tenant %d, link %d", i, k);
+	}
+	cr_expect_eq(world_bucket(s.ration, s.handle[0], names[RATION_LINKS_MAX - 1]).left, 1);
+	for (int i = 0; i < 3; i++)
+		ration_handle_free(&s.handle[i]);
+	ration_detach(&s.ration);
+}
+
 /* --- whose ticket --- */
 
 static int wait_for(pid_t pid)
