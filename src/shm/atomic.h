@@ -19,7 +19,8 @@
 typedef _Atomic uint64_t shm_word;
 typedef _Atomic uint32_t shm_half;
 
-_Static_assert(sizeof(shm_word) == 8 && _Alignof(shm_word) == 8, "a word is a plain 64-bit word");
+_Static_assert(sizeof(shm_word) == 8, "a word is a plain 64-bit word");
+_Static_assert(_Alignof(shm_word) == 8, "aligned as one");
 _Static_assert(__atomic_always_lock_free(8, 0), "64-bit atomics must not need a lock");
 
 /* Sees everything that was written before the value it reads was released. */

@@ -1,0 +1,31 @@
+/*
+ * client/converse.h - what is said over the attach socket, from the worker's side
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RATION_CLIENT_CONVERSE_H
+#define RATION_CLIENT_CONVERSE_H
+
+#include "client/attachment.h"
+#include "client/wire.h"
+
+/* What a supervisor answered: one of two messages, and the descriptors that came with it. */
+struct answer {
+	union {
+		struct wire_head head;
+		struct wire_welcome welcome;
+		struct wire_refuse refuse;
+	} message;
+	int state_fd;
+	int policy_fd;
+};
+
+/*
+ * Connect to ration->address, say hello, and be welcomed: a socket, or an error that is explained. The
+ * answer's descriptors are the caller's to close. Takes no longer than budget_ns.
+ */
+int converse(const struct ration *ration, uint64_t budget_ns, struct answer *answer,
+	     struct ration_error *error);
+
+void answer_close(struct answer *answer);
+
+#endif
