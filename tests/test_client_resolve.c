@@ -404,7 +404,7 @@ Test(resolve, a_full_table_is_an_error_and_counted)
 		handles[i] = world_key(ration, name, "salesforce", NULL, NULL);
 	}
 	cr_assert_eq(shm_load(&seg->control->full), 0);
-	for (int i = 1; i <= 2; i++) {
+	for (unsigned i = 1; i <= 2; i++) {
 		cr_assert_eq(try_key(ration,
 				     &(struct ration_key){"t9", "salesforce", "bulk", NULL, NULL},
 				     &error),
