@@ -424,6 +424,22 @@ Test(client, a_scribbled_ticket_does_no_harm)
 	scene_end(&s);
 }
 
+/* Two segments in one process: a ticket of one must not mint in the other. */
+Test(client, a_ticket_is_of_no_use_in_another_segment)
+{
+	struct scene one = scene_of(&two_units), other = scene_of(&two_units);
+	const struct ration_cost costs[] = {{"tokens", 5}};
+
+	cr_assert_eq(ration_acquire(one.handle, costs, 1, &one.ticket, NULL), 0);
+	cr_assert_eq(ration_acquire(other.handle, costs, 1, &other.ticket, NULL), 0);
+	cr_assert_eq(ration_cancel(other.ration, &one.ticket), -EINVAL);
+	cr_assert_eq(ration_settle(one.ration, &other.ticket, NULL, 0), -EINVAL);
+	cr_assert_eq(ration_cancel(one.ration, &one.ticket), 0);
+	cr_assert_eq(ration_cancel(other.ration, &other.ticket), 0);
+	scene_end(&one);
+	scene_end(&other);
+}
+
 Test(client, a_ticket_is_fresh_for_the_delay)
 {
 	struct policy_desc desc = two_units;

@@ -11,18 +11,16 @@
 #include "cli/cli.h"
 #include "client/client.h"
 
+/* One write: lines of several processes do not mix. */
 int cli_fail(int status, const char *command, const char *format, ...)
 {
+	char text[2048];
 	va_list args;
 
-	if (command)
-		fprintf(stderr, "ration %s: ", command);
-	else
-		fputs("ration: ", stderr);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	fputc('\n', stderr);
+	fprintf(stderr, "ration%s%s: %s\n", command ? " " : "", command ? command : "", text);
 	return status;
 }
 

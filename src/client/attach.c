@@ -162,6 +162,12 @@ static bool is_dead(uint64_t identity)
 	return kill((pid_t)worker_pid(identity), 0) < 0 && errno == ESRCH;
 }
 
+/* The first one differs from segment to segment: tickets of one must not pass for another's. */
+static uint32_t incarnation_after(const struct ration *ration, uint64_t old)
+{
+	return old ? (uint32_t)(old >> 32) + 1 : (uint32_t)(ration->seg.epoch_ns >> 12);
+}
+
 /* Take a free slot, or that of a dead worker together with what it left undone. */
 static int claim_slot(struct ration *ration)
 {
@@ -169,7 +175,7 @@ static int claim_slot(struct ration *ration)
 		struct seg_worker *worker = &ration->seg.workers[slot];
 		uint64_t old = shm_load(&worker->identity);
 		const uint64_t mine =
-			worker_identity(slot, (uint32_t)(old >> 32) + 1, (uint32_t)getpid());
+			worker_identity(slot, incarnation_after(ration, old), (uint32_t)getpid());
 
 		if (old != 0 && !is_dead(old))
 			continue;

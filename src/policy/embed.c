@@ -80,7 +80,7 @@ static int make_state(struct seg *ret_seg, struct ration_error *error)
 int ration_embed(const char *policy_path, struct ration **ret_ration,
 		 struct ration_error *ret_error)
 {
-	uint64_t policy_size;
+	uint64_t policy_size = 0;
 	struct seg seg;
 	int policy_fd;
 	int result = make_policy_fd(policy_path, &policy_fd, &policy_size, ret_error);

@@ -4,8 +4,6 @@
  */
 #include "shm/check.h"
 
-#include <string.h>
-
 #include "shm/bucket.h"
 #include "shm/index.h"
 #include "shm/names.h"
@@ -62,13 +60,8 @@ static void check_chain(struct walk *walk, uint32_t head)
 
 static void check_names(struct walk *walk, uint32_t bucket)
 {
-	char text[8];
-
 	for (int i = 0; i < 6; i++) {
-		const uint32_t ref = shm_half_load(&walk->seg->cold[bucket].names[i]);
-
-		names_copy(walk->seg, ref, text, sizeof(text));
-		if (ref != 0 && strcmp(text, "?") == 0)
+		if (!names_valid(walk->seg, shm_half_load(&walk->seg->cold[bucket].names[i])))
 			problem(walk, "a record names cells that hold no name", bucket);
 	}
 }

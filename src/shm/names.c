@@ -87,6 +87,13 @@ uint32_t names_intern(struct seg *seg, const char *name)
 	return ref;
 }
 
+bool names_valid(const struct seg *seg, uint32_t ref)
+{
+	uint32_t size;
+
+	return ref == 0 || name_text(seg, ref, &size);
+}
+
 void names_copy(const struct seg *seg, uint32_t ref, char *buf, size_t size)
 {
 	uint32_t length = 0;

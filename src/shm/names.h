@@ -14,6 +14,9 @@
 /* First cell + 1 of a name (at most 320 bytes), stored now if it was not; 0 if there is no room. */
 uint32_t names_intern(struct seg *seg, const char *name);
 
+/* Whether a reference is 0 or leads to cells that can hold a name. */
+bool names_valid(const struct seg *seg, uint32_t ref);
+
 /* Copies a name out, terminated; "" for reference 0, "?" for one that makes no sense. */
 void names_copy(const struct seg *seg, uint32_t ref, char *buf, size_t size);
 
