@@ -13,7 +13,7 @@
 #include "support_nginx.h"
 #include "support_rationd.h"
 
-/* `hour`: 20 requests, then hardly any more. `second`: one every 200 ms. `wide`: no limit to speak of. */
+/* `hour`: 20 requests, then hardly any more. `second`: two, then one every 200 ms. `wide`: no limit to speak of. */
 static const char policy[] =
 	"version: 1\n"
 	"classes: [interactive, bulk]\n"
@@ -24,7 +24,7 @@ static const char policy[] =
 	"      - { name: rate, rate: 1/h, burst: 20, scope: [tenant, vendor] }\n"
 	"  second:\n"
 	"    limits:\n"
-	"      - { name: rate, rate: 5/s, burst: 1, scope: [vendor] }\n"
+	"      - { name: rate, rate: 5/s, burst: 2, scope: [vendor] }\n"
 	"  wide:\n"
 	"    limits:\n"
 	"      - { name: rate, rate: 100000/s, burst: 100000, scope: [vendor] }\n"
@@ -236,18 +236,21 @@ static long long id_of(const char *line, bool *ret_ok)
 	return id;
 }
 
-/* 2 and 3 wait in this order; 4 and 5 are answered at once. */
+/* 2 and 3 wait in this order, though 3 needs less; 4 and 5 are answered at once. */
 Test(cli_pipe, waiting_holds_up_nobody_else)
 {
 	static const long long order[] = {1, 4, 5, 2, 3};
 	struct scene s;
 
 	scene_begin(&s);
-	cli_write(s.p,
-		  SECOND("1", "") SECOND("2", ",\"wait_ms\":15000") SECOND(
-			  "3", ",\"wait_ms\":15000") "{\"id\":4,\"op\":\"cancel\",\"ticket\":99}\n"
-						     "{\"id\":5,\"op\":\"acquire\",\"vendor\":"
-						     "\"wide\",\"class\":\"bulk\"}\n");
+	cli_write(
+		s.p,
+		SECOND("1", ",\"cost\":{\"requests\":2}")
+			SECOND("2", ",\"cost\":{\"requests\":2},\"wait_ms\":15000") SECOND(
+				"3",
+				",\"wait_ms\":15000") "{\"id\":4,\"op\":\"cancel\",\"ticket\":99}\n"
+						      "{\"id\":5,\"op\":\"acquire\",\"vendor\":"
+						      "\"wide\",\"class\":\"bulk\"}\n");
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
 		bool ok;
 

@@ -18,6 +18,7 @@
 static const char server[] = "server { listen $PORT backlog=1024; keepalive_requests 100000;\n"
 			     "  location /ok { return 200 'fine'; }\n"
 			     "  location /slow { limit_rate 10; }\n"
+			     "  location /late { limit_rate 10000; }\n"
 			     "}";
 
 /* Slow enough to be caught in the middle: 500 requests take two seconds. */
@@ -245,6 +246,7 @@ Test(cli_run_kill, sent_requests_of_a_killed_worker_are_unknown, .timeout = 60)
 	scene_end(&s);
 }
 
+/* Answers take their time, so that there is always something in flight: nginx gives a second's worth at once. */
 static void stop_midway(int number)
 {
 	struct cli_process *p = malloc(sizeof(*p));
@@ -253,7 +255,8 @@ static void stop_midway(int number)
 	json_t *report, *results;
 
 	scene_begin(&s);
-	write_requests(&s, N, "/ok");
+	nginx_file(&s.nginx, "late", 13000);
+	write_requests(&s, N, "/late");
 	start(&s, p, NULL);
 	wait_for_lines(s.out, 60);
 	cr_assert_eq(kill(p->pid, number), 0);
