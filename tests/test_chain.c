@@ -46,7 +46,10 @@ static enum chain_result take(struct seg *seg, const struct link *links, uint32_
 {
 	if (!prepare(links, n, requests, tokens, ticket))
 		__builtin_trap();
-	return chain_acquire(seg, ticket, n, now, verdict);
+	const enum chain_result seen = chain_look(seg, ticket, n, now, verdict);
+
+	ticket->n_links = 0;
+	return seen == CHAIN_ADMIT ? chain_charge(seg, ticket, n, now, verdict) : seen;
 }
 
 Test(chain, a_denial_charges_nothing_and_names_the_last_link_to_have_room)

@@ -67,36 +67,40 @@ static uint64_t clock_ticks(void *user)
 }
 
 enum prepared {
-	PREPARED,
+	LOOKED,      /* and every link admits */
+	PREPARED,    /* some link does not, or not in the usual way */
 	NO_UNIT,     /* a limit counts what the costs do not name */
 	OUT_OF_DATE, /* the handle must be resolved again */
 };
 
-/* Begin a ticket with the chain that the handle holds. */
+/* Begin a ticket with the chain that the handle holds, and look at each link on the way. */
 static enum prepared prepare(const struct ration_handle *handle, const struct costs *costs,
-			     struct chain_head *head, struct ration_ticket *ticket)
+			     uint64_t now, struct chain_head *head, struct ration_ticket *ticket)
 {
 	const struct ration *ration = handle->ration;
 	const uint64_t begun = handle_begin(handle);
-	bool named = true;
+	bool named = true, admit = true;
 
 	*head = handle_head(handle);
 	if (head->n_links > RATION_LINKS_MAX)
 		return OUT_OF_DATE;
 	for (size_t i = 0; i < head->n_links; i++) {
 		const struct link link = handle_link(handle, i);
+		struct ration_ticket_link *taken = &ticket->links[i];
 
-		named &= chain_prepare(&link, costs->charge, costs->n, &ticket->links[i]);
+		named &= chain_prepare(&link, costs->charge, costs->n, taken);
+		admit &= link.bucket < ration->seg.n_buckets &&
+			 chain_admits(&ration->seg, &link, taken, now);
 	}
 	if (!handle_same(handle, begun) || head->serial != atomic_load(&ration->serial) ||
 	    head->policy_generation != atomic_load(&ration->policy_generation))
 		return OUT_OF_DATE;
-	return named ? PREPARED : NO_UNIT;
+	if (!named)
+		return NO_UNIT;
+	return admit ? LOOKED : PREPARED;
 }
 
-/*
- * The same with a chain that is resolved now, on this stack. 0, RATION_EUNIT, or why it cannot be.
- */
+/* The same with a chain that is resolved now, on this stack. PREPARED, or why it cannot be. */
 static int prepare_anew(struct ration_handle *handle, const struct costs *costs,
 			struct chain_head *head, struct ration_ticket *ticket)
 {
@@ -253,15 +257,29 @@ static bool policy_moved(const struct ration *ration)
 	       atomic_load(&ration->policy_generation);
 }
 
-/* The ticket's links, from the handle or resolved anew. */
-static int prepare_any(struct ration_handle *handle, bool anew, const struct costs *costs,
-		       struct chain_head *head, struct ration_ticket *ticket)
+/* Prepare, look, charge. 0: ret_seen says how it went. Otherwise why it could not be tried. */
+static int try_once(struct ration_handle *handle, bool anew, const struct costs *costs,
+		    uint64_t now, struct chain_head *head, struct ration_ticket *ticket,
+		    struct verdict *verdict, enum chain_result *ret_seen)
 {
-	const enum prepared prepared = anew ? OUT_OF_DATE : prepare(handle, costs, head, ticket);
+	struct seg *seg = &handle->ration->seg;
+	enum prepared prepared = anew ? OUT_OF_DATE : prepare(handle, costs, now, head, ticket);
 
-	if (prepared == OUT_OF_DATE)
-		return prepare_anew(handle, costs, head, ticket);
-	return prepared == PREPARED ? 0 : RATION_EUNIT;
+	ticket->n_links = 0;
+	if (prepared == NO_UNIT)
+		return RATION_EUNIT;
+	if (prepared == OUT_OF_DATE) {
+		const int result = prepare_anew(handle, costs, head, ticket);
+
+		if (result != 0)
+			return result;
+	}
+	*ret_seen = prepared == LOOKED
+			    ? CHAIN_ADMIT
+			    : chain_look(seg, ticket, (uint32_t)head->n_links, now, verdict);
+	if (*ret_seen == CHAIN_ADMIT)
+		*ret_seen = chain_charge(seg, ticket, (uint32_t)head->n_links, now, verdict);
+	return 0;
 }
 
 /*
@@ -277,11 +295,11 @@ static int try_twice(struct ration_handle *handle, const struct costs *costs, ui
 	for (int i = 0;; i++) {
 		struct chain_head head;
 		struct verdict verdict;
-		const int result = prepare_any(handle, seen == CHAIN_STALE, costs, &head, ticket);
+		const int result = try_once(handle, seen == CHAIN_STALE, costs, now, &head, ticket,
+					    &verdict, &seen);
 
 		if (result != 0)
 			return result;
-		seen = chain_acquire(&ration->seg, ticket, (uint32_t)head.n_links, now, &verdict);
 		if (seen == CHAIN_ADMIT)
 			return admitted(ration, &head, now, ticket);
 		if (i > 0 || (seen != CHAIN_STALE && seen != CHAIN_CORRUPT))

@@ -78,7 +78,7 @@ struct chain {
 
 /* As the words of a handle, low half first; see handle_head(), handle_link() and handle_publish(). */
 #define CHAIN_HEAD_WORDS 4
-#define LINK_WORDS       3
+#define LINK_WORDS       6
 #define CHAIN_WORDS      (CHAIN_HEAD_WORDS + RATION_LINKS_MAX * LINK_WORDS)
 
 struct ration_handle {
@@ -151,6 +151,9 @@ static inline struct link handle_link(const struct ration_handle *handle, size_t
 		.unit = (uint32_t)what,
 		.flags = (uint32_t)(what >> 32),
 		.default_cost = handle_word(handle, at + 2),
+		.numbers = handle_word(handle, at + 3),
+		.ticks = handle_word(handle, at + 4),
+		.room = handle_word(handle, at + 5),
 	};
 }
 

@@ -54,6 +54,9 @@ void handle_publish(struct ration_handle *handle, const struct chain *chain)
 		put(handle, at, halves(link->bucket, link->generation));
 		put(handle, at + 1, halves(link->unit, link->flags));
 		put(handle, at + 2, link->default_cost);
+		put(handle, at + 3, link->numbers);
+		put(handle, at + 4, link->ticks);
+		put(handle, at + 5, link->room);
 	}
 	atomic_store_explicit(&handle->sequence, halves((uint32_t)odd + 1, pid),
 			      memory_order_release);
@@ -199,6 +202,7 @@ static int resolve_link(const struct resolving *res, uint32_t limit, struct link
 	};
 	if (l->flags & LIMIT_HAS_DEFAULT_COST)
 		link->flags |= LINK_HAS_DEFAULT;
+	chain_hint(&res->ration->seg, link);
 	return 0;
 }
 

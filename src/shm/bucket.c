@@ -132,7 +132,7 @@ enum bucket_result bucket_charge_again(struct seg_hot *hot, uint32_t generation,
 
 		if (result != BUCKET_ADMIT)
 			return result;
-		if (bucket_try(hot, now, view))
+		if (bucket_try(hot, now, view->ticks, &view->tat))
 			return BUCKET_ADMIT;
 	}
 	return BUCKET_AGAIN;
@@ -229,13 +229,10 @@ static uint64_t converted(uint64_t backlog, bucket_numbers from, bucket_numbers 
 	const uint64_t empty = bucket_tolerance(to);
 	uint64_t stretched;
 
-	if (interval_scaled(to) <= interval_scaled(from)) {
-		/* Faster: what was spent within the old burst is at most all of the new. Debt stays. */
-		const bool debt = backlog > bucket_tolerance(from) + 1;
-
-		return backlog > empty && !debt ? empty : backlog;
-	}
-	if (backlog == 0 || backlog >= empty)
+	/* What was spent within the old burst is at most all of the new one. Debt stays. */
+	if (backlog >= empty)
+		return backlog > bucket_tolerance(from) + 1 ? backlog : empty;
+	if (backlog == 0 || interval_scaled(to) <= interval_scaled(from))
 		return backlog;
 	stretched = bucket_cost(to, units_in(from, backlog) + 1);
 	if (stretched > empty)

@@ -262,15 +262,15 @@ static inline enum bucket_result bucket_look(const struct seg_hot *hot, uint32_t
 enum bucket_result bucket_charge_again(struct seg_hot *hot, uint32_t generation, uint64_t units,
 				       uint64_t now, struct bucket_view *view);
 
-/* One try, from what was looked at. */
-static inline bool bucket_try(struct seg_hot *hot, uint64_t now, struct bucket_view *view)
+/* One try, from the TAT that was looked at; it becomes the one left behind. */
+static inline bool bucket_try(struct seg_hot *hot, uint64_t now, uint64_t ticks, uint64_t *tat)
 {
-	const uint64_t next = (view->tat > now ? view->tat : now) + view->ticks;
-	uint64_t expected = view->tat;
+	const uint64_t next = (*tat > now ? *tat : now) + ticks;
+	uint64_t expected = *tat;
 
 	if (!shm_cas(&hot->state[0], &expected, next))
 		return false;
-	view->tat = next;
+	*tat = next;
 	return true;
 }
 
@@ -278,8 +278,9 @@ static inline enum bucket_result bucket_charge(struct seg_hot *hot, uint32_t gen
 					       uint64_t units, uint64_t now,
 					       struct bucket_view *view)
 {
-	return bucket_try(hot, now, view) ? BUCKET_ADMIT
-					  : bucket_charge_again(hot, generation, units, now, view);
+	return bucket_try(hot, now, view->ticks, &view->tat)
+		       ? BUCKET_ADMIT
+		       : bucket_charge_again(hot, generation, units, now, view);
 }
 
 #endif

@@ -22,58 +22,85 @@ __attribute__((noinline)) static void verdict_of(const struct bucket_view *view,
 	verdict->needed = needed;
 }
 
-/*
- * Of several links that deny, the one that is the last to have room decides; anything that waiting
- * does not cure decides at once.
- */
-static enum chain_result look(const struct seg *seg, const struct ration_ticket *ticket, uint32_t n,
-			      uint64_t now, struct bucket_view *views, struct verdict *verdict)
+void chain_hint(const struct seg *seg, struct link *link)
+{
+	const bucket_numbers numbers = shm_load_relaxed(&seg->hot[link->bucket].numbers);
+	const uint64_t tolerance = bucket_tolerance(numbers);
+
+	link->numbers = 0;
+	if (!(link->flags & LINK_HAS_DEFAULT) || link->default_cost > bucket_burst(numbers))
+		return;
+	link->numbers = numbers;
+	link->ticks = bucket_cost(numbers, link->default_cost);
+	link->room = link->ticks < tolerance ? tolerance - link->ticks : 0;
+}
+
+static void keep(const struct bucket_view *view, struct ration_ticket_link *link)
+{
+	link->charged = view->ticks;
+	link->word = view->tat;
+	link->refunds = view->refunds;
+}
+
+enum chain_result chain_look(const struct seg *seg, struct ration_ticket *ticket, uint32_t n,
+			     uint64_t now, struct verdict *verdict)
 {
 	enum chain_result whole = CHAIN_ADMIT;
 
 	for (uint32_t i = 0; i < n; i++) {
-		const struct ration_ticket_link *link = &ticket->links[i];
+		struct ration_ticket_link *link = &ticket->links[i];
+		struct bucket_view view;
 		const enum bucket_result result = bucket_look(
-			&seg->hot[link->bucket], link->generation, link->amount, now, &views[i]);
+			&seg->hot[link->bucket], link->generation, link->amount, now, &view);
 
-		if (result == BUCKET_ADMIT)
+		if (result == BUCKET_ADMIT) {
+			keep(&view, link);
 			continue;
+		}
 		if (result != BUCKET_WAIT) {
 			verdict->link = i;
 			if (result == BUCKET_NEVER)
-				verdict_of(&views[i], i, link->amount, now, verdict);
+				verdict_of(&view, i, link->amount, now, verdict);
 			return chain_result_of[result];
 		}
-		if (whole == CHAIN_ADMIT || bucket_retry_at(&views[i]) > verdict->retry_at)
-			verdict_of(&views[i], i, link->amount, now, verdict);
+		if (whole == CHAIN_ADMIT || bucket_retry_at(&view) > verdict->retry_at)
+			verdict_of(&view, i, link->amount, now, verdict);
 		whole = CHAIN_WAIT;
 	}
 	return whole;
 }
 
-enum chain_result chain_acquire(struct seg *seg, struct ration_ticket *ticket, uint32_t n,
-				uint64_t now, struct verdict *ret_verdict)
+/* Another was faster: look again, as often as it takes within reason. */
+static enum bucket_result charge_again(struct seg_hot *hot, struct ration_ticket_link *link,
+				       uint32_t i, uint64_t now, struct verdict *verdict)
 {
-	struct bucket_view views[RATION_LINKS_MAX];
-	const enum chain_result seen = look(seg, ticket, n, now, views, ret_verdict);
+	struct bucket_view view;
+	const enum bucket_result result =
+		bucket_charge_again(hot, link->generation, link->amount, now, &view);
 
+	if (result == BUCKET_ADMIT)
+		keep(&view, link);
+	verdict->link = i;
+	if (result == BUCKET_WAIT || result == BUCKET_NEVER)
+		verdict_of(&view, i, link->amount, now, verdict);
+	return result;
+}
+
+enum chain_result chain_charge(struct seg *seg, struct ration_ticket *ticket, uint32_t n,
+			       uint64_t now, struct verdict *ret_verdict)
+{
 	ticket->n_links = 0;
-	if (seen != CHAIN_ADMIT)
-		return seen;
 	for (uint32_t i = 0; i < n; i++) {
 		struct ration_ticket_link *link = &ticket->links[i];
-		const enum bucket_result result = bucket_charge(
-			&seg->hot[link->bucket], link->generation, link->amount, now, &views[i]);
+		struct seg_hot *hot = &seg->hot[link->bucket];
 
-		if (result != BUCKET_ADMIT) {
-			ret_verdict->link = i;
-			if (result == BUCKET_WAIT || result == BUCKET_NEVER)
-				verdict_of(&views[i], i, link->amount, now, ret_verdict);
-			return chain_result_of[result];
+		if (!bucket_try(hot, now, link->charged, &link->word)) {
+			const enum bucket_result result =
+				charge_again(hot, link, i, now, ret_verdict);
+
+			if (result != BUCKET_ADMIT)
+				return chain_result_of[result];
 		}
-		link->charged = views[i].ticks;
-		link->word = views[i].tat;
-		link->refunds = views[i].refunds;
 		ticket->n_links = i + 1;
 	}
 	return CHAIN_ADMIT;

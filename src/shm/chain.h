@@ -14,16 +14,20 @@
 
 #include "shm/bucket.h"
 
-/*
- * One bucket to pass, as a handle keeps it: three words, of which the first and the second are
- * those that begin and end a ticket's link.
- */
+/* One bucket to pass, as a handle keeps it. */
 struct link {
 	uint32_t bucket;
 	uint32_t generation;
 	uint32_t unit;  /* hash_unit() of its name */
 	uint32_t flags; /* LINK_* */
 	uint64_t default_cost;
+	/*
+	 * What the default cost comes to while the bucket has these numbers: ticks, and how far ahead
+	 * of now its TAT may be. Spares the usual acquire the arithmetic; numbers 0 never match.
+	 */
+	bucket_numbers numbers;
+	uint64_t ticks;
+	uint64_t room;
 };
 
 /*
@@ -80,13 +84,42 @@ struct verdict {
 	uint64_t needed;
 };
 
+/* Work out what a link's default cost comes to under the numbers its bucket has now. */
+void chain_hint(const struct seg *seg, struct link *link);
+
 /*
- * Look, then charge the n links that were prepared in the ticket. ticket->n_links becomes how many
- * were charged: on anything but CHAIN_ADMIT the caller gives those back with chain_give_back() (0:
- * nothing was charged).
+ * Look at one prepared link. True: it admits, and the ticket's link holds what charging it needs. False: it
+ * denies, or something is unusual: chain_look() finds out.
  */
-enum chain_result chain_acquire(struct seg *seg, struct ration_ticket *ticket, uint32_t n,
-				uint64_t now, struct verdict *ret_verdict);
+static inline bool chain_admits(const struct seg *seg, const struct link *link,
+				struct ration_ticket_link *taken, uint64_t now)
+{
+	const struct seg_hot *hot = &seg->hot[link->bucket];
+
+	taken->refunds = shm_load(&hot->state[1]);
+	taken->word = shm_load(&hot->state[0]);
+	if (shm_load_relaxed(&hot->numbers) != link->numbers ||
+	    taken->amount != link->default_cost ||
+	    shm_half_load(&hot->generation) != link->generation)
+		return false;
+	taken->charged = link->ticks;
+	/* BUCKET_DEAD is further ahead than any room. */
+	return taken->word <= now || taken->word - now <= link->room;
+}
+
+/*
+ * Look at the n links prepared in a ticket, with plain loads. Of several that deny, the one that is the
+ * last to have room decides; anything that waiting does not cure decides at once.
+ */
+enum chain_result chain_look(const struct seg *seg, struct ration_ticket *ticket, uint32_t n,
+			     uint64_t now, struct verdict *ret_verdict);
+
+/*
+ * Charge n links that were looked at. ticket->n_links becomes how many were charged: on anything
+ * but CHAIN_ADMIT the caller gives those back with chain_give_back().
+ */
+enum chain_result chain_charge(struct seg *seg, struct ration_ticket *ticket, uint32_t n,
+			       uint64_t now, struct verdict *ret_verdict);
 
 /* Give back what each link of a ticket was charged, as far as time has not (cancel). */
 void chain_give_back(struct seg *seg, const struct ration_ticket *ticket, seg_clock *clock,
