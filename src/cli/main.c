@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "policy/nearest.h"
 
 struct command {
 	const char *name;
@@ -28,51 +29,16 @@ static void print_commands(FILE *out)
 	      out);
 }
 
-/* Levenshtein distance between two short words; anything longer than a command can be is far away.
- */
-static size_t distance(const char *a, const char *b)
-{
-	enum { WORD = 15 };
-	size_t row[WORD + 1], n = strlen(a), m = strlen(b);
-
-	if (n > WORD || m > WORD)
-		return WORD;
-	for (size_t j = 0; j <= m; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= n; i++) {
-		size_t diagonal = row[0];
-
-		row[0] = i;
-		for (size_t j = 1; j <= m; j++) {
-			size_t best = diagonal + (a[i - 1] != b[j - 1]);
-
-			diagonal = row[j];
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			row[j] = best;
-		}
-	}
-	return row[m];
-}
-
 static int unknown_command(const char *name)
 {
-	const char *nearest = NULL;
-	size_t best = 3; /* two slips of the finger may be meant for something */
+	const char *names[N_COMMANDS];
+	const char *meant;
 
-	for (size_t i = 0; i < N_COMMANDS; i++) {
-		size_t d = distance(name, commands[i].name);
-
-		if (d < best) {
-			best = d;
-			nearest = commands[i].name;
-		}
-	}
-	if (nearest)
-		return cli_fail(EX_USAGE, NULL, "no command '%s'; did you mean '%s'?", name,
-				nearest);
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		names[i] = commands[i].name;
+	meant = nearest_word(name, names, N_COMMANDS);
+	if (meant)
+		return cli_fail(EX_USAGE, NULL, "no command '%s'; did you mean '%s'?", name, meant);
 	return cli_fail(EX_USAGE, NULL, "no command '%s' (see ration --help)", name);
 }
 

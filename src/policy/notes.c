@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/nearest.h"
 #include "policy/source.h"
 
 struct entry {
@@ -123,59 +124,11 @@ const char *quoted(struct arena *arena, const char *text, size_t size)
 	return arena_copy(arena, buffer, n);
 }
 
-static size_t smallest(size_t a, size_t b, size_t c)
-{
-	const size_t ab = a < b ? a : b;
-
-	return ab < c ? ab : c;
-}
-
-/* Letters to add, drop or change to make one word the other; far apart if a word is long. */
-static size_t distance(const char *a, const char *b)
-{
-	enum { WORD = 31 };
-	size_t row[WORD + 1], n = strlen(a), m = strlen(b);
-
-	if (n > WORD || m > WORD)
-		return WORD;
-	for (size_t j = 0; j <= m; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= n; i++) {
-		size_t diagonal = row[0];
-
-		row[0] = i;
-		for (size_t j = 1; j <= m; j++) {
-			const size_t changed = diagonal + (a[i - 1] != b[j - 1]);
-
-			diagonal = row[j];
-			row[j] = smallest(changed, row[j] + 1, row[j - 1] + 1);
-		}
-	}
-	return row[m];
-}
-
-/* Two slips of the finger, one in a short word. */
-static const char *nearest(const char *word, const char *const *known, size_t n_known)
-{
-	size_t best = strlen(word) > 3 ? 3 : 2;
-	const char *found = NULL;
-
-	for (size_t i = 0; i < n_known; i++) {
-		const size_t d = distance(word, known[i]);
-
-		if (d < best) {
-			best = d;
-			found = known[i];
-		}
-	}
-	return found;
-}
-
 const char *known_words(struct arena *arena, const char *word, const char *const *known,
 			size_t n_known)
 {
 	enum { SHOWN = 16 };
-	const char *meant = nearest(word, known, n_known);
+	const char *meant = nearest_word(word, known, n_known);
 	char *text = meant ? arena_printf(arena, " (did you mean '%s'?)", meant)
 			   : arena_copy(arena, "", 0);
 
