@@ -178,9 +178,10 @@ $(B)/examples/%: $(B)/src/examples/%.o $(B)/libration-http.a $(B)/libration-embe
 
 BUILD_PACKAGES := gcc make pkg-config libc6-dev liburing-dev libcurl4-openssl-dev libbsd-dev \
 	libjansson-dev libyaml-dev libsystemd-dev
-# clang has its sanitizers in a package of their own.
+# clang has its sanitizers in a package of their own. ca-certificates: what libcurl trusts unless told otherwise;
+# procps: the kill that the unit's ExecReload= names.
 TEST_PACKAGES := $(BUILD_PACKAGES) $(if $(findstring clang,$(CC)),libclang-rt-dev) g++ clang musl-tools \
-	libcriterion-dev nginx openssl redis-server strace mandoc systemd python3 nodejs
+	libcriterion-dev nginx openssl ca-certificates redis-server strace mandoc systemd procps python3 nodejs
 LINT_PACKAGES := $(BUILD_PACKAGES) clang-format clang-tidy cppcheck universal-ctags
 
 deps:
