@@ -16,6 +16,9 @@ comma   := ,
 VERSION  := 0.1.0
 SO_MAJOR := 0
 
+# nginx is where only root's PATH leads.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
 # CPPFLAGS, CFLAGS and LDFLAGS are the caller's, and come last.
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual \
 	-Wconversion -Werror
