@@ -264,7 +264,7 @@ $(B)/tidy/%.ok: %.c $(OUR_HEADERS) .clang-tidy
 	@touch $@
 
 lint-cppcheck:
-	@$(call say,CPPCHECK,src bench)
+	@$(call say,CPPCHECK,.)
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
 		--error-exitcode=1 -D_GNU_SOURCE -D__GCC_HAVE_SYNC_COMPARE_AND_SWAP_16=1 -D__linux__ \
 		-Iinclude -Isrc $(ALL_C) $(BENCH_C) $(BENCHES:%=%.c)
