@@ -477,16 +477,29 @@ Test(bucket, a_look_from_before_a_change_is_of_no_use_after_it)
 {
 	static const struct limit before = {1000, SECOND, 4}, after = {100, SECOND, 4};
 	uint64_t now = TICKS_PER_SEC;
-	struct seg_hot hot = bucket_of(before, now);
+	struct seg_hot hot = bucket_of(before, 1);
 	struct bucket_view stopped, view;
 
 	cr_assert_eq(bucket_look(&hot, 0, 4, now, &stopped), BUCKET_ADMIT);
 	cr_assert(bucket_retune(&hot, bucket_pack(after.amount, after.period_ns, after.burst), at,
 				&now));
-	now++; /* a full bucket comes back a tick later, never as it was */
 	cr_assert_eq(bucket_charge(&hot, 0, 4, now, &stopped), BUCKET_ADMIT);
 	cr_assert_eq(stopped.ticks, bucket_cost(hot.numbers, 4), "at the new price");
 	cr_assert_eq(acquire(&hot, 3, now, &view), BUCKET_WAIT, "all four are out already");
+}
+
+/* A permit with a clock from before the change is judged as strictly as it would have been. */
+Test(bucket, an_old_clock_finds_no_more_room_after_a_change)
+{
+	const uint64_t old = TICKS_PER_SEC;
+	uint64_t now = old + TICKS_PER_SEC / 100;
+	struct seg_hot hot = bucket_of((struct limit){1000, SECOND, 4}, 1);
+	struct bucket_view view;
+
+	cr_assert_eq(acquire(&hot, 4, old, &view), BUCKET_ADMIT);
+	cr_assert(bucket_retune(&hot, bucket_pack(100, SECOND, 4), at, &now));
+	cr_assert_eq(acquire(&hot, 2, old, &view), BUCKET_WAIT);
+	cr_assert_eq(acquire(&hot, 4, now + TICKS_PER_SEC, &view), BUCKET_ADMIT);
 }
 
 /* A ticket from before a change gives nothing back: its measure is another. */

@@ -240,6 +240,21 @@ static uint64_t converted(uint64_t backlog, bucket_numbers from, bucket_numbers 
 	return stretched > backlog ? stretched : backlog;
 }
 
+/*
+ * A worker may charge with a clock it read before the change. Where the tolerance grows, moving the TAT on by
+ * as much keeps such a permit as strict as it would have been before; a bucket that drained long ago keeps
+ * nothing of it.
+ */
+static uint64_t strict(uint64_t tat, uint64_t before, uint64_t now, bucket_numbers from,
+		       bucket_numbers to)
+{
+	const uint64_t old = bucket_tolerance(from), new = bucket_tolerance(to);
+
+	if (new <= old || before > now + old)
+		return tat;
+	return later(tat, before + (new - old));
+}
+
 /* Move the TAT so far ahead that nothing is admitted. False: out of attempts, or between two lives. */
 static bool hold_bucket(struct seg_hot *hot, uint64_t hold, seg_clock *clock, void *user,
 			uint64_t *ret_before)
@@ -268,6 +283,7 @@ static void release_bucket(struct seg_hot *hot, uint64_t hold, uint64_t before, 
 		next[0] = now;
 		if (pair.word[0] > now + hold)
 			next[0] += converted(pair.word[0] - hold - now, from, to);
+		next[0] = strict(next[0], before, now, from, to);
 		next[0] += next[0] == before;
 		if (next[0] >= pair.word[0])
 			return; /* so late that the hold itself has drained */
