@@ -63,7 +63,7 @@ wait_for() {
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 command -v nginx >/dev/null ||
-	fail "nginx is the vendor here, and is not installed: make deps-test (or apt-get install nginx-light)"
+	fail "nginx is the vendor here, and is not installed: make deps-test (or apt-get install nginx)"
 for program in ration rationd; do
 	[ -x "$build/$program" ] || fail "there is no $build/$program: run make first"
 done

@@ -31,6 +31,11 @@
 
 /* --- leaving --- */
 
+static bool said_goodbye(const struct supervisor *s, uint32_t slot)
+{
+	return shm_load(&s->seg.workers[slot].identity) == 0;
+}
+
 static void reap(struct supervisor *s, uint32_t slot, const char *why)
 {
 	struct watch *watch = &s->watches[slot];
@@ -44,9 +49,10 @@ static void reap(struct supervisor *s, uint32_t slot, const char *why)
 		  worker.uid, s->ledger.n_taken);
 }
 
-static bool said_goodbye(const struct supervisor *s, uint32_t slot)
+/* A process that says goodbye and exits may be seen dead before its goodbye is heard. */
+static void reap_gone(struct supervisor *s, uint32_t slot)
 {
-	return shm_load(&s->seg.workers[slot].identity) == 0;
+	reap(s, slot, said_goodbye(s, slot) ? "left" : "died");
 }
 
 static void detach(struct supervisor *s, uint32_t slot)
@@ -54,12 +60,8 @@ static void detach(struct supervisor *s, uint32_t slot)
 	struct ledger_worker *worker = &s->ledger.workers[slot];
 	struct watch *watch = &s->watches[slot];
 
-	if (pidfd_dead(worker->pidfd)) {
-		reap(s, slot, "died");
-		return;
-	}
-	if (said_goodbye(s, slot)) {
-		reap(s, slot, "left");
+	if (pidfd_dead(worker->pidfd) || said_goodbye(s, slot)) {
+		reap_gone(s, slot);
 		return;
 	}
 	watch->socket = sd_event_source_disable_unref(watch->socket);
@@ -86,7 +88,7 @@ static int on_death(sd_event_source *source, int fd, uint32_t events, void *user
 	const struct watch *watch = user;
 
 	(void)source, (void)fd, (void)events;
-	reap(watch->supervisor, watch->slot, "died");
+	reap_gone(watch->supervisor, watch->slot);
 	return 0;
 }
 
@@ -171,7 +173,7 @@ static void look_for_ended(struct supervisor *s)
 		if (!ledger_taken(&s->ledger, slot))
 			continue;
 		if (pidfd_dead(worker->pidfd))
-			reap(s, slot, "died");
+			reap_gone(s, slot);
 		else if (worker->socket >= 0 && recv(worker->socket, &byte, 1, MSG_DONTWAIT) == 0)
 			detach(s, slot);
 	}
