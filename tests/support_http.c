@@ -281,6 +281,19 @@ static void end_pair(struct pair *pair)
 	pair->client = -1;
 }
 
+/* Read a head byte by byte, so that nothing behind it is swallowed, and say yes. */
+static void open_tunnel(struct relay *relay, int client)
+{
+	char head[1024] = "";
+	size_t n = 0;
+
+	while (n < sizeof(head) - 1 && !strstr(head, "\r\n\r\n") &&
+	       recv(client, head + n, 1, 0) == 1)
+		head[++n] = '\0';
+	snprintf(relay->asked, sizeof(relay->asked), "%.*s", (int)strcspn(head, "\r"), head);
+	(void)!send(client, "HTTP/1.1 200 Connection established\r\n\r\n", 39, MSG_NOSIGNAL);
+}
+
 static void *relay_main(void *user)
 {
 	struct relay *relay = user;
@@ -290,6 +303,8 @@ static void *relay_main(void *user)
 	while (!atomic_load(&relay->stopping)) {
 		if (n < CONNECTIONS_MAX && has_come(relay->fd)) {
 			pairs[n] = (struct pair){accept(relay->fd, NULL, NULL), dial(relay->to)};
+			if (relay->tunnel)
+				open_tunnel(relay, pairs[n].client);
 			n++;
 			atomic_fetch_add(&relay->connections, 1);
 		}
@@ -307,13 +322,24 @@ static void *relay_main(void *user)
 	return NULL;
 }
 
-void relay_start(struct relay *relay, int to_port, bool open)
+static void start(struct relay *relay, int to_port, bool open, bool tunnel)
 {
 	memset(relay, 0, sizeof(*relay));
 	relay->to = to_port;
+	relay->tunnel = tunnel;
 	atomic_store(&relay->open, open);
 	relay->fd = listen_anywhere(&relay->port);
 	cr_assert_eq(pthread_create(&relay->thread, NULL, relay_main, relay), 0);
+}
+
+void relay_start(struct relay *relay, int to_port, bool open)
+{
+	start(relay, to_port, open, false);
+}
+
+void relay_start_tunnel(struct relay *relay, int to_port)
+{
+	start(relay, to_port, true, true);
 }
 
 void relay_stop(struct relay *relay)

@@ -79,9 +79,12 @@ struct relay {
 	atomic_int open; /* while 0, nothing the client says is passed on */
 	atomic_int connections;
 	atomic_int stopping;
+	bool tunnel;    /* an HTTP proxy: answers a CONNECT, then passes bytes on */
+	char asked[64]; /* the last CONNECT's first line; look at it after relay_stop() */
 };
 
 void relay_start(struct relay *relay, int to_port, bool open);
+void relay_start_tunnel(struct relay *relay, int to_port);
 void relay_stop(struct relay *relay);
 
 #endif

@@ -202,3 +202,39 @@ Test(http_tls, plain_talk_on_a_tls_port_and_the_other_way_round)
 	ration_http_free(&engine);
 	nginx_remove(&nginx);
 }
+
+/* The proxy carries bytes; whom we talk to is verified through it all the same. */
+Test(http_tls, through_a_proxys_tunnel)
+{
+	struct ration_http *engine = engine_make(NULL, NULL);
+	struct ration_http_request request;
+	struct answer answer;
+	struct nginx nginx;
+	struct relay proxy;
+	char url[64], wanted[64];
+
+	nginx_start_tls(&nginx, two);
+	relay_start_tunnel(&proxy, nginx.tls_port);
+	snprintf(url, sizeof(url), "http://127.0.0.1:%d", proxy.port);
+	for (int i = 0; i < 2; i++) {
+		request = tls_request(&nginx, "ca.pem", &answer);
+		request.proxy = url;
+		engine_submit(engine, &request);
+		engine_run(engine, NULL);
+		cr_expect_eq(answer.result.status, 200, "%s", answer.error_text);
+		cr_expect_str_eq(answer.body, "hello");
+	}
+	ration_http_free(&engine);
+	engine = engine_make(NULL, NULL);
+	request = tls_request(&nginx, "other.pem", &answer);
+	request.proxy = url;
+	expect_refused(engine, &request, &answer, "unknown authority");
+	ration_http_free(&engine);
+	relay_stop(&proxy);
+	snprintf(wanted, sizeof(wanted), "CONNECT localhost:%d HTTP/1.1", nginx.tls_port);
+	cr_expect_str_eq(proxy.asked, wanted);
+	cr_expect_eq(proxy.connections, 2, "one tunnel for two requests, one for the refused one");
+	nginx_stop(&nginx);
+	cr_expect_eq(nginx_count(&nginx, NULL, " 200 GET /hello HTTP/2.0 "), 2);
+	nginx_remove(&nginx);
+}
