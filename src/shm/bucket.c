@@ -241,18 +241,22 @@ static uint64_t converted(uint64_t backlog, bucket_numbers from, bucket_numbers 
 }
 
 /*
- * A worker may charge with a clock it read before the change. Where the tolerance grows, moving the TAT on by
- * as much keeps such a permit as strict as it would have been before; a bucket that drained long ago keeps
- * nothing of it.
+ * A worker may charge with a clock it read before the change. A slower rate must not let it find as spent
+ * less than was spent then: the old backlog, at its largest, stretches to the new interval. At most to empty;
+ * a bucket that drained long ago keeps nothing of it.
  */
 static uint64_t strict(uint64_t tat, uint64_t before, uint64_t now, bucket_numbers from,
 		       bucket_numbers to)
 {
-	const uint64_t old = bucket_tolerance(from), new = bucket_tolerance(to);
+	const uint64_t old = bucket_tolerance(from),
+		       stretched = bucket_cost(to, bucket_burst(from));
+	const uint64_t empty = now + bucket_tolerance(to);
+	uint64_t end;
 
-	if (new <= old || before > now + old)
+	if (stretched <= old || before > now + old || tat >= empty)
 		return tat;
-	return later(tat, before + (new - old));
+	end = before + (stretched - old);
+	return end > empty ? empty : later(tat, end);
 }
 
 /* Move the TAT so far ahead that nothing is admitted. False: out of attempts, or between two lives. */
