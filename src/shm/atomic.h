@@ -2,8 +2,9 @@
  * shm/atomic.h - the only ways this project touches memory that other processes write
  * SPDX-License-Identifier: MIT
  *
- * Each wrapper names its memory order. SHM_YIELD() stands before every access, so that the same
- * sources compile into programs that explore interleavings; it is empty otherwise.
+ * Each wrapper names its memory order. SHM_YIELD(address, size, writes) stands before every access,
+ * so that the same sources compile into a program that explores interleavings (tests/model); it is
+ * empty otherwise. A CAS counts as a write, whether it succeeds or not.
  */
 #ifndef RATION_SHM_ATOMIC_H
 #define RATION_SHM_ATOMIC_H
@@ -13,7 +14,7 @@
 #include <stdint.h>
 
 #ifndef SHM_YIELD
-#define SHM_YIELD() ((void)0)
+#define SHM_YIELD(address, size, writes) ((void)0)
 #endif
 
 typedef _Atomic uint64_t shm_word;
@@ -26,27 +27,27 @@ _Static_assert(__atomic_always_lock_free(8, 0), "64-bit atomics must not need a 
 /* Sees everything that was written before the value it reads was released. */
 static inline uint64_t shm_load(const shm_word *w)
 {
-	SHM_YIELD();
+	SHM_YIELD(w, sizeof(*w), false);
 	return atomic_load_explicit(w, memory_order_acquire);
 }
 
 /* For values that publish nothing but themselves: counters, hints, numbers of a single word. */
 static inline uint64_t shm_load_relaxed(const shm_word *w)
 {
-	SHM_YIELD();
+	SHM_YIELD(w, sizeof(*w), false);
 	return atomic_load_explicit(w, memory_order_relaxed);
 }
 
 /* Publishes everything written before it to whoever loads this value. */
 static inline void shm_store(shm_word *w, uint64_t value)
 {
-	SHM_YIELD();
+	SHM_YIELD(w, sizeof(*w), true);
 	atomic_store_explicit(w, value, memory_order_release);
 }
 
 static inline void shm_store_relaxed(shm_word *w, uint64_t value)
 {
-	SHM_YIELD();
+	SHM_YIELD(w, sizeof(*w), true);
 	atomic_store_explicit(w, value, memory_order_relaxed);
 }
 
@@ -54,33 +55,33 @@ static inline void shm_store_relaxed(shm_word *w, uint64_t value)
  * over. */
 static inline bool shm_cas(shm_word *w, uint64_t *expected, uint64_t desired)
 {
-	SHM_YIELD();
+	SHM_YIELD(w, sizeof(*w), true);
 	return atomic_compare_exchange_strong_explicit(w, expected, desired, memory_order_acq_rel,
 						       memory_order_acquire);
 }
 
 static inline uint64_t shm_exchange(shm_word *w, uint64_t value)
 {
-	SHM_YIELD();
+	SHM_YIELD(w, sizeof(*w), true);
 	return atomic_exchange_explicit(w, value, memory_order_acq_rel);
 }
 
 /* Counters only: nothing is ordered by them. */
 static inline uint64_t shm_add(shm_word *w, uint64_t n)
 {
-	SHM_YIELD();
+	SHM_YIELD(w, sizeof(*w), true);
 	return atomic_fetch_add_explicit(w, n, memory_order_relaxed);
 }
 
 static inline uint32_t shm_half_load(const shm_half *h)
 {
-	SHM_YIELD();
+	SHM_YIELD(h, sizeof(*h), false);
 	return atomic_load_explicit(h, memory_order_acquire);
 }
 
 static inline void shm_half_store(shm_half *h, uint32_t value)
 {
-	SHM_YIELD();
+	SHM_YIELD(h, sizeof(*h), true);
 	atomic_store_explicit(h, value, memory_order_release);
 }
 
@@ -99,7 +100,7 @@ static inline bool shm_cas_pair(shm_word pair[2], const uint64_t expected[2],
 	unsigned __int128 e = ((unsigned __int128)expected[1] << 64) | expected[0];
 	unsigned __int128 d = ((unsigned __int128)desired[1] << 64) | desired[0];
 
-	SHM_YIELD();
+	SHM_YIELD(pair, 16, true);
 	return __sync_bool_compare_and_swap((unsigned __int128 *)(uintptr_t)pair, e, d);
 }
 

@@ -39,7 +39,9 @@
 #include "shm/layout.h"
 
 /* CAS attempts before a worker is told to try again. Each failure is another worker's success. */
+#ifndef CAS_ATTEMPTS
 #define CAS_ATTEMPTS 1000
+#endif
 
 /* Debt a settle may leave: an hour, or the burst where that is longer. A TAT beyond it is no
  * bucket's. */

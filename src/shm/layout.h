@@ -140,7 +140,9 @@ struct seg_worker {
 	shm_word reserved[5];
 };
 
+#ifndef STAT_CELLS
 #define STAT_CELLS 1024u
+#endif
 
 /* Written by one worker and whoever reaps it (stat.h). */
 struct seg_region {
