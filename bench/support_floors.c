@@ -95,8 +95,8 @@ void floor_gcra(unsigned n)
 	struct bucket_view view;
 
 	for (unsigned i = 0; i < n; i++) {
-		if (bucket_look(&shared->hot, 0, 1, now, &view) != BUCKET_ADMIT ||
-		    bucket_charge(&shared->hot, 0, 1, now, &view) != BUCKET_ADMIT)
+		if (bucket_look(&shared->hot, 0, 1, now, &view) != TAKE_ADMIT ||
+		    bucket_charge(&shared->hot, 0, 1, now, &view) != TAKE_ADMIT)
 			abort();
 	}
 }

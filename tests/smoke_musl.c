@@ -26,8 +26,8 @@ static int spend(struct seg *seg, struct bucket_ref ref, uint64_t now)
 	struct bucket_view view;
 	int granted = 0;
 
-	while (bucket_look(hot, ref.generation, 1, now, &view) == BUCKET_ADMIT &&
-	       bucket_charge(hot, ref.generation, 1, now, &view) == BUCKET_ADMIT)
+	while (bucket_look(hot, ref.generation, 1, now, &view) == TAKE_ADMIT &&
+	       bucket_charge(hot, ref.generation, 1, now, &view) == TAKE_ADMIT)
 		granted++;
 	return granted;
 }

@@ -90,13 +90,13 @@ static void replay(struct limit limit, const struct event *events, size_t n)
 	}
 }
 
-static enum bucket_result acquire(struct seg_hot *hot, uint64_t units, uint64_t now,
-				  struct bucket_view *view)
+static enum take acquire(struct seg_hot *hot, uint64_t units, uint64_t now,
+			 struct bucket_view *view)
 {
-	const enum bucket_result result = bucket_look(hot, hot->generation, units, now, view);
+	const enum take result = bucket_look(hot, hot->generation, units, now, view);
 
-	return result == BUCKET_ADMIT ? bucket_charge(hot, hot->generation, units, now, view)
-				      : result;
+	return result == TAKE_ADMIT ? bucket_charge(hot, hot->generation, units, now, view)
+				    : result;
 }
 
 /* What a refund of `ticks` of a charge gives back at `now`. */
@@ -169,11 +169,10 @@ static void random_run(uint64_t start)
 			}
 		} else {
 			struct open_ticket ticket = {.units = below(limit.burst + 2)};
-			const enum bucket_result result =
-				acquire(&hot, ticket.units, now, &ticket.view);
+			const enum take result = acquire(&hot, ticket.units, now, &ticket.view);
 
-			cr_assert((result == BUCKET_NEVER) == (ticket.units > limit.burst));
-			if (result != BUCKET_ADMIT)
+			cr_assert((result == TAKE_NEVER) == (ticket.units > limit.burst));
+			if (result != TAKE_ADMIT)
 				continue;
 			ticket.event = n_events;
 			events[n_events++] = (struct event){now, ticket.units};
@@ -199,11 +198,11 @@ Test(bucket, a_drained_charge_refunds_nothing)
 	struct bucket_view a, others;
 	uint64_t now = TICKS_PER_SEC;
 
-	cr_assert_eq(acquire(&hot, 5, now, &a), BUCKET_ADMIT);
+	cr_assert_eq(acquire(&hot, 5, now, &a), TAKE_ADMIT);
 	now += 2 * TICKS_PER_SEC;
-	cr_assert_eq(acquire(&hot, 10, now, &others), BUCKET_ADMIT);
+	cr_assert_eq(acquire(&hot, 10, now, &others), TAKE_ADMIT);
 	cr_assert_eq(refund(&hot, &a, a.ticks, now), 0);
-	cr_assert_eq(acquire(&hot, 1, now, &others), BUCKET_WAIT);
+	cr_assert_eq(acquire(&hot, 1, now, &others), TAKE_WAIT);
 }
 
 Test(bucket, an_undrained_charge_comes_back_whole_once)
@@ -213,11 +212,11 @@ Test(bucket, an_undrained_charge_comes_back_whole_once)
 	struct seg_hot hot = bucket_of(limit, now);
 	struct bucket_view a, b;
 
-	cr_assert_eq(acquire(&hot, 10, now, &a), BUCKET_ADMIT);
-	cr_assert_eq(acquire(&hot, 1, now, &b), BUCKET_WAIT);
+	cr_assert_eq(acquire(&hot, 10, now, &a), TAKE_ADMIT);
+	cr_assert_eq(acquire(&hot, 1, now, &b), TAKE_WAIT);
 	cr_assert_eq(refund(&hot, &a, a.ticks, now), a.ticks);
 	cr_assert_eq(refund(&hot, &a, a.ticks, now), 0, "the same ticket again");
-	cr_assert_eq(acquire(&hot, 10, now, &b), BUCKET_ADMIT);
+	cr_assert_eq(acquire(&hot, 10, now, &b), TAKE_ADMIT);
 	cr_assert_eq(refund(&hot, &a, a.ticks, now), 0, "nor at another's cost");
 }
 
@@ -235,11 +234,11 @@ Test(bucket, a_stopped_refund_notices_that_the_same_value_is_not_the_same_state)
 	struct bucket_pair stopped;
 	uint64_t given = 0;
 
-	cr_assert_eq(acquire(&hot, 5, now, &first), BUCKET_ADMIT);
-	cr_assert_eq(acquire(&hot, 5, now, &second), BUCKET_ADMIT);
+	cr_assert_eq(acquire(&hot, 5, now, &first), TAKE_ADMIT);
+	cr_assert_eq(acquire(&hot, 5, now, &second), TAKE_ADMIT);
 	bucket_refund_look(&hot, &stopped);
 	cr_assert_eq(refund(&hot, &second, second.ticks, now), second.ticks);
-	cr_assert_eq(acquire(&hot, 5, now, &third), BUCKET_ADMIT);
+	cr_assert_eq(acquire(&hot, 5, now, &third), TAKE_ADMIT);
 	cr_assert_eq(hot.state[0], stopped.word[0], "the scene is set");
 	charged = (struct bucket_charged){0, first.ticks, first.tat, first.refunds};
 	cr_assert_not(bucket_refund(&hot, &charged, &stopped, now, &given));
@@ -273,18 +272,18 @@ static void saturate(struct limit limit, uint64_t units, uint64_t start)
 
 	while (granted < rounds) {
 		struct bucket_view view;
-		const enum bucket_result result = acquire(&hot, units, now, &view);
+		const enum take result = acquire(&hot, units, now, &view);
 
-		if (result == BUCKET_WAIT) {
+		if (result == TAKE_WAIT) {
 			const uint64_t next = bucket_retry_at(&view);
 
 			cr_assert(next > now);
-			cr_assert_eq(acquire(&hot, units, next - 1, &view), BUCKET_WAIT,
+			cr_assert_eq(acquire(&hot, units, next - 1, &view), TAKE_WAIT,
 				     "an earlier time would do");
 			now = next;
 			continue;
 		}
-		cr_assert_eq(result, BUCKET_ADMIT);
+		cr_assert_eq(result, TAKE_ADMIT);
 		granted++;
 	}
 	/* granted * units <= burst + rate * span, and at most 1e-3 less. */
@@ -319,8 +318,8 @@ Test(bucket, one_a_day_after_fifty_years)
 	struct bucket_view view;
 
 	for (int i = 0; i < 30; i++)
-		cr_assert_eq(acquire(&hot, 1, FIFTY_YEARS, &view), BUCKET_ADMIT);
-	cr_assert_eq(acquire(&hot, 1, FIFTY_YEARS, &view), BUCKET_WAIT);
+		cr_assert_eq(acquire(&hot, 1, FIFTY_YEARS, &view), TAKE_ADMIT);
+	cr_assert_eq(acquire(&hot, 1, FIFTY_YEARS, &view), TAKE_WAIT);
 	cr_assert(bucket_retry_at(&view) >= tomorrow);
 	cr_assert(bucket_retry_at(&view) <= tomorrow + TICKS_PER_SEC, "2^-23 of a month");
 	cr_assert_eq(bucket_left(&view, FIFTY_YEARS), 0);
@@ -335,8 +334,8 @@ Test(bucket, the_whole_burst_fits_at_any_rate)
 		struct seg_hot hot = bucket_of(limit, 5);
 		struct bucket_view view;
 
-		cr_assert_eq(acquire(&hot, limit.burst, 5, &view), BUCKET_ADMIT);
-		cr_assert(acquire(&hot, limit.burst + 1, 5, &view) == BUCKET_NEVER);
+		cr_assert_eq(acquire(&hot, limit.burst, 5, &view), TAKE_ADMIT);
+		cr_assert(acquire(&hot, limit.burst + 1, 5, &view) == TAKE_NEVER);
 	}
 }
 
@@ -388,11 +387,11 @@ Test(bucket, debt_is_charged_and_bounded)
 	struct bucket_view view;
 
 	cr_assert(bucket_debit(&hot, 0, bucket_cost(hot.numbers, 250), now));
-	cr_assert_eq(acquire(&hot, 1, now, &view), BUCKET_WAIT);
+	cr_assert_eq(acquire(&hot, 1, now, &view), TAKE_WAIT);
 	cr_assert_eq(bucket_retry_at(&view), now + bucket_cost(hot.numbers, 151));
 	cr_assert(bucket_debit(&hot, 0, UINT64_MAX / 2, now));
 	cr_assert(bucket_plausible(&hot, now), "the largest debt is still no corruption");
-	cr_assert_eq(acquire(&hot, 1, now, &view), BUCKET_WAIT);
+	cr_assert_eq(acquire(&hot, 1, now, &view), TAKE_WAIT);
 	cr_assert_not(bucket_debit(&hot, 1, 1, now), "another life");
 }
 
@@ -404,15 +403,15 @@ Test(bucket, an_impossible_time_is_seen_and_repaired_to_empty)
 	struct bucket_view view;
 
 	hot.state[0] = UINT64_MAX - 1;
-	cr_assert_eq(acquire(&hot, 1, now, &view), BUCKET_CORRUPT);
+	cr_assert_eq(acquire(&hot, 1, now, &view), TAKE_CORRUPT);
 	cr_assert_not(bucket_plausible(&hot, now));
 	cr_assert(bucket_repair(&hot, at, &now));
 	cr_assert_not(bucket_repair(&hot, at, &now));
 	cr_assert(bucket_plausible(&hot, now));
-	cr_assert_eq(acquire(&hot, 1, now, &view), BUCKET_WAIT, "empty, not full");
-	cr_assert_eq(acquire(&hot, 100, now + TICKS_PER_SEC, &view), BUCKET_ADMIT);
+	cr_assert_eq(acquire(&hot, 1, now, &view), TAKE_WAIT, "empty, not full");
+	cr_assert_eq(acquire(&hot, 100, now + TICKS_PER_SEC, &view), TAKE_ADMIT);
 	hot.numbers = 0;
-	cr_assert_eq(acquire(&hot, 1, now, &view), BUCKET_CORRUPT);
+	cr_assert_eq(acquire(&hot, 1, now, &view), TAKE_CORRUPT);
 	cr_assert_not(bucket_plausible(&hot, now));
 }
 
@@ -425,15 +424,15 @@ Test(bucket, another_life_is_stale)
 	struct bucket_charged charged;
 	uint64_t given = 1;
 
-	cr_assert_eq(acquire(&hot, 50, 8, &view), BUCKET_ADMIT);
+	cr_assert_eq(acquire(&hot, 50, 8, &view), TAKE_ADMIT);
 	hot.generation++;
-	cr_assert_eq(bucket_look(&hot, 0, 1, 8, &view), BUCKET_STALE);
+	cr_assert_eq(bucket_look(&hot, 0, 1, 8, &view), TAKE_STALE);
 	charged = (struct bucket_charged){0, view.ticks, hot.state[0], 0};
 	bucket_refund_look(&hot, &pair);
 	cr_assert(bucket_refund(&hot, &charged, &pair, 8, &given));
 	cr_assert_eq(given, 0);
-	hot.state[0] = BUCKET_DEAD;
-	cr_assert_eq(bucket_look(&hot, 1, 1, 8, &view), BUCKET_STALE);
+	hot.state[0] = RECORD_DEAD;
+	cr_assert_eq(bucket_look(&hot, 1, 1, 8, &view), TAKE_STALE);
 }
 
 /* --- new numbers --- */
@@ -458,7 +457,7 @@ Test(bucket, spent_stays_spent_when_numbers_change)
 		struct bucket_view view;
 		uint64_t refund_before;
 
-		cr_assert_eq(acquire(&hot, units, now, &view), BUCKET_ADMIT);
+		cr_assert_eq(acquire(&hot, units, now, &view), TAKE_ADMIT);
 		refund_before = hot.state[1];
 		cr_assert(bucket_retune(&hot, numbers, at, &now));
 		cr_assert(spent(&hot, now) >= (units < to.burst ? units : bucket_burst(numbers)),
@@ -480,12 +479,12 @@ Test(bucket, a_look_from_before_a_change_is_of_no_use_after_it)
 	struct seg_hot hot = bucket_of(before, 1);
 	struct bucket_view stopped, view;
 
-	cr_assert_eq(bucket_look(&hot, 0, 4, now, &stopped), BUCKET_ADMIT);
+	cr_assert_eq(bucket_look(&hot, 0, 4, now, &stopped), TAKE_ADMIT);
 	cr_assert(bucket_retune(&hot, bucket_pack(after.amount, after.period_ns, after.burst), at,
 				&now));
-	cr_assert_eq(bucket_charge(&hot, 0, 4, now, &stopped), BUCKET_ADMIT);
+	cr_assert_eq(bucket_charge(&hot, 0, 4, now, &stopped), TAKE_ADMIT);
 	cr_assert_eq(stopped.ticks, bucket_cost(hot.numbers, 4), "at the new price");
-	cr_assert_eq(acquire(&hot, 3, now, &view), BUCKET_WAIT, "all four are out already");
+	cr_assert_eq(acquire(&hot, 3, now, &view), TAKE_WAIT, "all four are out already");
 }
 
 /* A permit with a clock from before the change is judged as strictly as it would have been. */
@@ -496,10 +495,10 @@ Test(bucket, an_old_clock_finds_no_more_room_after_a_change)
 	struct seg_hot hot = bucket_of((struct limit){1000, SECOND, 4}, 1);
 	struct bucket_view view;
 
-	cr_assert_eq(acquire(&hot, 4, old, &view), BUCKET_ADMIT);
+	cr_assert_eq(acquire(&hot, 4, old, &view), TAKE_ADMIT);
 	cr_assert(bucket_retune(&hot, bucket_pack(100, SECOND, 4), at, &now));
-	cr_assert_eq(acquire(&hot, 2, old, &view), BUCKET_WAIT);
-	cr_assert_eq(acquire(&hot, 4, now + TICKS_PER_SEC, &view), BUCKET_ADMIT);
+	cr_assert_eq(acquire(&hot, 2, old, &view), TAKE_WAIT);
+	cr_assert_eq(acquire(&hot, 4, now + TICKS_PER_SEC, &view), TAKE_ADMIT);
 }
 
 /* A ticket from before a change gives nothing back: its measure is another. */
@@ -509,12 +508,12 @@ Test(bucket, a_refund_from_before_a_change_gives_nothing)
 	struct seg_hot hot = bucket_of((struct limit){10, SECOND, 100}, now);
 	struct bucket_view a, b;
 
-	cr_assert_eq(acquire(&hot, 50, now, &a), BUCKET_ADMIT);
-	cr_assert_eq(acquire(&hot, 50, now, &b), BUCKET_ADMIT);
+	cr_assert_eq(acquire(&hot, 50, now, &a), TAKE_ADMIT);
+	cr_assert_eq(acquire(&hot, 50, now, &b), TAKE_ADMIT);
 	cr_assert(bucket_retune(&hot, bucket_pack(100, SECOND, 100), at, &now));
 	cr_assert_eq(refund(&hot, &a, a.ticks, now), 0);
-	cr_assert_eq(acquire(&hot, 1, now, &b), BUCKET_WAIT);
-	cr_assert_eq(acquire(&hot, 100, now + TICKS_PER_SEC, &b), BUCKET_ADMIT);
+	cr_assert_eq(acquire(&hot, 1, now, &b), TAKE_WAIT);
+	cr_assert_eq(acquire(&hot, 100, now + TICKS_PER_SEC, &b), TAKE_ADMIT);
 }
 
 /* A sum that has run to its end refunds nothing, until the bucket has drained. */
@@ -524,15 +523,15 @@ Test(bucket, a_refund_sum_never_wraps)
 	struct seg_hot hot = bucket_of((struct limit){1, SECOND, 100}, now);
 	struct bucket_view old, view;
 
-	cr_assert_eq(acquire(&hot, 50, now, &old), BUCKET_ADMIT);
+	cr_assert_eq(acquire(&hot, 50, now, &old), TAKE_ADMIT);
 	hot.state[1] = UINT64_MAX - TICKS_PER_SEC;
-	cr_assert_eq(acquire(&hot, 10, now, &view), BUCKET_ADMIT);
+	cr_assert_eq(acquire(&hot, 10, now, &view), TAKE_ADMIT);
 	cr_assert_eq(refund(&hot, &view, view.ticks, now), 0);
 	cr_assert_eq(refund(&hot, &old, old.ticks, now), 0);
 	now += 1000 * TICKS_PER_SEC;
 	cr_assert_eq(refund(&hot, &view, view.ticks, now), 0);
 	cr_assert_eq(hot.state[1], 0, "begun anew");
-	cr_assert_eq(acquire(&hot, 10, now, &old), BUCKET_ADMIT);
+	cr_assert_eq(acquire(&hot, 10, now, &old), TAKE_ADMIT);
 	cr_assert_eq(refund(&hot, &view, view.ticks, now), 0, "older than the sum");
 	cr_assert_eq(refund(&hot, &old, old.ticks, now), old.ticks);
 }
@@ -582,7 +581,7 @@ static void take_all(struct arena *arena, int who)
 	struct bucket_view view;
 	uint64_t granted = 0;
 
-	while (acquire(&arena->hot, 1, TICKS_PER_SEC, &view) == BUCKET_ADMIT)
+	while (acquire(&arena->hot, 1, TICKS_PER_SEC, &view) == TAKE_ADMIT)
 		granted++;
 	shm_store(&arena->granted[who], granted);
 }
@@ -613,7 +612,7 @@ static void take_and_cancel(struct arena *arena, int who)
 		const uint64_t units = (state = state * 6364136223846793005u + 1) >> 63 ? 1 : 3;
 		uint64_t given = 0;
 
-		if (acquire(&arena->hot, units, TICKS_PER_SEC, &view) != BUCKET_ADMIT) {
+		if (acquire(&arena->hot, units, TICKS_PER_SEC, &view) != TAKE_ADMIT) {
 			denied++;
 			continue;
 		}

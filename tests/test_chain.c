@@ -40,16 +40,16 @@ static bool prepare(const struct link *links, uint32_t n, uint64_t requests, uin
 	return named;
 }
 
-static enum chain_result take(struct seg *seg, const struct link *links, uint32_t n,
-			      uint64_t requests, uint64_t tokens, uint64_t now,
-			      struct ration_ticket *ticket, struct verdict *verdict)
+static enum take take(struct seg *seg, const struct link *links, uint32_t n, uint64_t requests,
+		      uint64_t tokens, uint64_t now, struct ration_ticket *ticket,
+		      struct verdict *verdict)
 {
 	if (!prepare(links, n, requests, tokens, ticket))
 		__builtin_trap();
-	const enum chain_result seen = chain_look(seg, ticket, n, now, verdict);
+	const enum take seen = chain_look(seg, ticket, n, now, verdict);
 
 	ticket->n_links = 0;
-	return seen == CHAIN_ADMIT ? chain_charge(seg, ticket, n, now, verdict) : seen;
+	return seen == TAKE_ADMIT ? chain_charge(seg, ticket, n, now, verdict) : seen;
 }
 
 Test(chain, a_denial_charges_nothing_and_names_the_last_link_to_have_room)
@@ -66,8 +66,8 @@ Test(chain, a_denial_charges_nothing_and_names_the_last_link_to_have_room)
 	struct verdict verdict;
 
 	for (int i = 0; i < 5; i++)
-		cr_assert_eq(take(&seg, links, 3, 1, 0, NOW, &ticket, &verdict), CHAIN_ADMIT);
-	cr_assert_eq(take(&seg, links, 3, 3, 0, NOW, &ticket, &verdict), CHAIN_WAIT);
+		cr_assert_eq(take(&seg, links, 3, 1, 0, NOW, &ticket, &verdict), TAKE_ADMIT);
+	cr_assert_eq(take(&seg, links, 3, 3, 0, NOW, &ticket, &verdict), TAKE_WAIT);
 	cr_assert_eq(ticket.n_links, 0);
 	cr_assert_eq(verdict.link, 2);
 	cr_assert_eq(verdict.left, 0);
@@ -76,9 +76,9 @@ Test(chain, a_denial_charges_nothing_and_names_the_last_link_to_have_room)
 	cr_assert_eq(verdict.retry_at, NOW + 3 * TICKS_PER_SEC);
 	cr_assert_eq(seg_left(&seg, refs[0], NOW), 5);
 	cr_assert_eq(take(&seg, links, 3, 3, 0, verdict.retry_at - 1, &ticket, &verdict),
-		     CHAIN_WAIT);
+		     TAKE_WAIT);
 	cr_assert_eq(take(&seg, links, 3, 3, 0, NOW + 3 * TICKS_PER_SEC, &ticket, &verdict),
-		     CHAIN_ADMIT);
+		     TAKE_ADMIT);
 	seg_verify(&seg, NOW + 3 * TICKS_PER_SEC, true);
 }
 
@@ -98,11 +98,11 @@ Test(chain, each_link_is_charged_in_its_own_unit)
 	cr_assert_not(prepare(links, 3, 1, 300, &ticket));
 	links[2].flags |= LINK_HAS_DEFAULT;
 	links[2].default_cost = 7;
-	cr_assert_eq(take(&seg, links, 3, 1, 300, NOW, &ticket, &verdict), CHAIN_ADMIT);
+	cr_assert_eq(take(&seg, links, 3, 1, 300, NOW, &ticket, &verdict), TAKE_ADMIT);
 	cr_assert_eq(seg_left(&seg, refs[0], NOW), 9);
 	cr_assert_eq(seg_left(&seg, refs[1], NOW), 700);
 	cr_assert_eq(seg_left(&seg, refs[2], NOW), 43);
-	cr_assert_eq(take(&seg, links, 3, 1, 1001, NOW, &ticket, &verdict), CHAIN_NEVER);
+	cr_assert_eq(take(&seg, links, 3, 1, 1001, NOW, &ticket, &verdict), TAKE_NEVER);
 	cr_assert_eq(verdict.link, 1);
 	cr_assert_eq(verdict.size, 1000);
 }
@@ -119,15 +119,15 @@ Test(chain, cancel_gives_back_every_link_and_settle_the_difference)
 	struct verdict verdict;
 	uint64_t now = NOW;
 
-	cr_assert_eq(take(&seg, links, 2, 2, 600, now, &ticket, &verdict), CHAIN_ADMIT);
+	cr_assert_eq(take(&seg, links, 2, 2, 600, now, &ticket, &verdict), TAKE_ADMIT);
 	chain_give_back(&seg, &ticket, at, &now);
 	cr_assert_eq(seg_left(&seg, refs[0], now), 10);
 	cr_assert_eq(seg_left(&seg, refs[1], now), 1000);
 
-	cr_assert_eq(take(&seg, links, 2, 2, 600, now, &ticket, &verdict), CHAIN_ADMIT);
+	cr_assert_eq(take(&seg, links, 2, 2, 600, now, &ticket, &verdict), TAKE_ADMIT);
 	chain_settle_link(&seg, &ticket.links[1], 100, at, &now);
 	cr_assert_eq(seg_left(&seg, refs[1], now), 900);
-	cr_assert_eq(take(&seg, links, 2, 2, 600, now, &ticket, &verdict), CHAIN_ADMIT);
+	cr_assert_eq(take(&seg, links, 2, 2, 600, now, &ticket, &verdict), TAKE_ADMIT);
 	chain_settle_link(&seg, &ticket.links[1], 1500, at, &now);
 	cr_assert_eq(seg_left(&seg, refs[1], now), 0);
 	cr_assert_eq(seg_left(&seg, refs[1], now + 601 * TICKS_PER_SEC), 1, "600 in debt");
@@ -158,9 +158,9 @@ static void take_until_empty(struct seg *seg, int who, void *user)
 	for (int denied = 0; denied < 50;) {
 		struct ration_ticket ticket;
 		struct verdict verdict;
-		const enum chain_result result = take(seg, links, 2, 1, 0, now, &ticket, &verdict);
+		const enum take result = take(seg, links, 2, 1, 0, now, &ticket, &verdict);
 
-		if (result == CHAIN_ADMIT) {
+		if (result == TAKE_ADMIT) {
 			shm_add(&scene->account->granted[who], 1);
 			stat_count(seg, (uint32_t)who, links[0].bucket, 0, STAT_ADMITTED);
 			stat_count(seg, (uint32_t)who, links[1].bucket, 0, STAT_ADMITTED);
@@ -169,7 +169,7 @@ static void take_until_empty(struct seg *seg, int who, void *user)
 		if (ticket.n_links > 0)
 			shm_add(&scene->account->given_up[who], 1);
 		chain_give_back(seg, &ticket, at, &now);
-		if (result != CHAIN_AGAIN)
+		if (result != TAKE_AGAIN)
 			denied++;
 	}
 }

@@ -26,8 +26,8 @@ Test(layout, opened_as_it_was_made)
 
 Test(layout, a_plain_bucket_takes_at_most_160_bytes)
 {
-	const struct seg_config few = {.buckets = 1 << 19, .workers = 1};
-	const struct seg_config many = {.buckets = 1 << 20, .workers = 1};
+	const struct seg_config few = {.buckets = 1 << 19, .workers = 1, .extents = 1};
+	const struct seg_config many = {.buckets = 1 << 20, .workers = 1, .extents = 1};
 	const uint64_t names = (uint64_t)2 * sizeof(struct seg_name_cell) + sizeof(shm_word);
 	const uint64_t each = (seg_size(&many) - seg_size(&few)) / (1 << 19);
 
@@ -37,7 +37,13 @@ Test(layout, a_plain_bucket_takes_at_most_160_bytes)
 Test(layout, impossible_sizes_are_refused)
 {
 	const struct seg_config wrong[] = {
-		{0, 1}, {1, 0}, {SEG_BUCKETS_MAX + 1, 1}, {1, SEG_WORKERS_MAX + 1}};
+		{.workers = 1},
+		{.buckets = 1},
+		{.buckets = SEG_BUCKETS_MAX + 1, .workers = 1},
+		{.buckets = 1, .workers = SEG_WORKERS_MAX + 1},
+		{.buckets = 1, .workers = 1, .extents = SEG_EXTENTS_MAX + 1},
+		{.buckets = 1, .workers = 1, .queues = 3},
+	};
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
 		cr_assert_eq(seg_size(&wrong[i]), 0);

@@ -101,7 +101,7 @@ static void print_level(const struct explaining *e, uint32_t limit)
 	const uint64_t now = client_now(e->ration);
 	struct bucket_view view;
 	struct bucket_ref ref;
-	enum bucket_result r;
+	enum take r;
 
 	if (!e->attached)
 		return;
@@ -110,9 +110,9 @@ static void print_level(const struct explaining *e, uint32_t limit)
 		return;
 	}
 	r = bucket_look(&seg->hot[ref.bucket], ref.generation, 1, now, &view);
-	if (r == BUCKET_STALE)
+	if (r == TAKE_STALE)
 		puts("   now       not used for long");
-	else if (r == BUCKET_CORRUPT)
+	else if (r == TAKE_CORRUPT)
 		puts("   now       corrupt");
 	else
 		printf("   now       %llu of %llu left\n",

@@ -45,14 +45,14 @@ static bool read_row(const struct seg *seg, uint32_t i, uint64_t now, struct row
 	const struct seg_cold *cold = &seg->cold[i];
 	const struct seg_hot *hot = &seg->hot[i];
 	struct bucket_view view;
-	enum bucket_result r;
+	enum take r;
 
 	if (shm_load(&cold->owner) != COLD_LINKED)
 		return false;
 	r = bucket_look(hot, shm_half_load(&hot->generation), 1, now, &view);
-	if (r == BUCKET_STALE)
+	if (r == TAKE_STALE)
 		return false;
-	row->corrupt = r == BUCKET_CORRUPT;
+	row->corrupt = r == TAKE_CORRUPT;
 	row->left = row->corrupt ? 0 : bucket_left(&view, now);
 	row->burst = bucket_burst(view.numbers);
 	row->rate = words_per_second(view.numbers);

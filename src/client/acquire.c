@@ -229,21 +229,21 @@ static int admitted(struct ration *ration, const struct chain_head *head, uint64
 }
 
 /* A chain did not admit: nothing of it stays charged. */
-static int refused(struct ration_handle *handle, const struct chain_head *head,
-		   enum chain_result result, const struct verdict *verdict, uint64_t now,
-		   struct ration_ticket *ticket, struct ration_denial *denial)
+static int refused(struct ration_handle *handle, const struct chain_head *head, enum take result,
+		   const struct verdict *verdict, uint64_t now, struct ration_ticket *ticket,
+		   struct ration_denial *denial)
 {
 	struct ration *ration = handle->ration;
 
 	chain_give_back(&ration->seg, ticket, clock_ticks, ration);
 	ticket->n_links = 0;
 	switch (result) {
-	case CHAIN_WAIT:
+	case TAKE_WAIT:
 		return deny(ration, head, RATION_DENIED, verdict, now, ticket, denial);
-	case CHAIN_NEVER:
+	case TAKE_NEVER:
 		return deny(ration, head, RATION_OVERSIZE, verdict, now, ticket, denial);
-	case CHAIN_STALE:
-	case CHAIN_CORRUPT:
+	case TAKE_STALE:
+	case TAKE_CORRUPT:
 		return corrupt(handle, &ticket->links[verdict->link]);
 	default:
 		return RATION_CONTENDED;
@@ -260,7 +260,7 @@ static bool policy_moved(const struct ration *ration)
 /* Prepare, look, charge. 0: ret_seen says how it went. Otherwise why it could not be tried. */
 static int try_once(struct ration_handle *handle, bool anew, const struct costs *costs,
 		    uint64_t now, struct chain_head *head, struct ration_ticket *ticket,
-		    struct verdict *verdict, enum chain_result *ret_seen)
+		    struct verdict *verdict, enum take *ret_seen)
 {
 	struct seg *seg = &handle->ration->seg;
 	enum prepared prepared = anew ? OUT_OF_DATE : prepare(handle, costs, now, head, ticket);
@@ -275,9 +275,9 @@ static int try_once(struct ration_handle *handle, bool anew, const struct costs 
 			return result;
 	}
 	*ret_seen = prepared == LOOKED
-			    ? CHAIN_ADMIT
+			    ? TAKE_ADMIT
 			    : chain_look(seg, ticket, (uint32_t)head->n_links, now, verdict);
-	if (*ret_seen == CHAIN_ADMIT)
+	if (*ret_seen == TAKE_ADMIT)
 		*ret_seen = chain_charge(seg, ticket, (uint32_t)head->n_links, now, verdict);
 	return 0;
 }
@@ -290,19 +290,19 @@ static int try_twice(struct ration_handle *handle, const struct costs *costs, ui
 		     struct ration_ticket *ticket, struct ration_denial *denial)
 {
 	struct ration *ration = handle->ration;
-	enum chain_result seen = CHAIN_ADMIT;
+	enum take seen = TAKE_ADMIT;
 
 	for (int i = 0;; i++) {
 		struct chain_head head;
 		struct verdict verdict;
-		const int result = try_once(handle, seen == CHAIN_STALE, costs, now, &head, ticket,
+		const int result = try_once(handle, seen == TAKE_STALE, costs, now, &head, ticket,
 					    &verdict, &seen);
 
 		if (result != 0)
 			return result;
-		if (seen == CHAIN_ADMIT)
+		if (seen == TAKE_ADMIT)
 			return admitted(ration, &head, now, ticket);
-		if (i > 0 || (seen != CHAIN_STALE && seen != CHAIN_CORRUPT))
+		if (i > 0 || (seen != TAKE_STALE && seen != TAKE_CORRUPT))
 			return refused(handle, &head, seen, &verdict, now, ticket, denial);
 		chain_give_back(&ration->seg, ticket, clock_ticks, ration);
 		now = client_now(ration);

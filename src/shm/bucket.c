@@ -124,18 +124,18 @@ uint64_t bucket_left(const struct bucket_view *view, uint64_t now)
 	return units_in(view->numbers, tolerance - (view->tat - now));
 }
 
-enum bucket_result bucket_charge_again(struct seg_hot *hot, uint32_t generation, uint64_t units,
-				       uint64_t now, struct bucket_view *view)
+enum take bucket_charge_again(struct seg_hot *hot, uint32_t generation, uint64_t units,
+			      uint64_t now, struct bucket_view *view)
 {
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
-		const enum bucket_result result = bucket_look(hot, generation, units, now, view);
+		const enum take result = bucket_look(hot, generation, units, now, view);
 
-		if (result != BUCKET_ADMIT)
+		if (result != TAKE_ADMIT)
 			return result;
 		if (bucket_try(hot, now, view->ticks, &view->tat))
-			return BUCKET_ADMIT;
+			return TAKE_ADMIT;
 	}
-	return BUCKET_AGAIN;
+	return TAKE_AGAIN;
 }
 
 /* --- correcting --- */
@@ -194,7 +194,7 @@ bool bucket_refund(struct seg_hot *hot, const struct bucket_charged *charged,
 	uint64_t next[2];
 
 	*ret_given = 0;
-	if (pair->word[0] == BUCKET_DEAD || shm_half_load(&hot->generation) != charged->generation)
+	if (pair->word[0] == RECORD_DEAD || shm_half_load(&hot->generation) != charged->generation)
 		return true;
 	if (!refunded(charged, pair, now, next))
 		return true;
@@ -210,7 +210,7 @@ bool bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint
 		uint64_t tat = shm_load(&hot->state[0]);
 		uint64_t limit, next;
 
-		if (tat == BUCKET_DEAD || shm_half_load(&hot->generation) != generation)
+		if (tat == RECORD_DEAD || shm_half_load(&hot->generation) != generation)
 			return false;
 		limit = bucket_tat_limit(now, bucket_tolerance(shm_load_relaxed(&hot->numbers)));
 		next = later(tat, now);
@@ -266,7 +266,7 @@ static bool hold_bucket(struct seg_hot *hot, uint64_t hold, seg_clock *clock, vo
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
 		uint64_t tat = shm_load(&hot->state[0]);
 
-		if (tat == BUCKET_DEAD)
+		if (tat == RECORD_DEAD)
 			return false;
 		*ret_before = tat;
 		if (shm_cas(&hot->state[0], &tat, later(tat, clock(user)) + hold))

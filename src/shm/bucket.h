@@ -36,12 +36,7 @@
 #ifndef RATION_SHM_BUCKET_H
 #define RATION_SHM_BUCKET_H
 
-#include "shm/layout.h"
-
-/* CAS attempts before a worker is told to try again. Each failure is another worker's success. */
-#ifndef CAS_ATTEMPTS
-#define CAS_ATTEMPTS 1000
-#endif
+#include "shm/take.h"
 
 /* Debt a settle may leave: an hour, or the burst where that is longer. A TAT beyond it is no
  * bucket's. */
@@ -50,9 +45,6 @@
 /* The longest time a bucket may need to fill: load refuses more. About 9 years, so that 50 years of
  * uptime and all of it still fit 64 bits. */
 #define BUCKET_HORIZON_MAX (UINT64_C(1) << 61)
-
-/* TAT of a record that is between two lives. No clock gets there. */
-#define BUCKET_DEAD UINT64_MAX
 
 /*
  * Rate and burst in one word, so that nobody ever sees one without the other:
@@ -85,15 +77,6 @@ uint64_t bucket_millirate(bucket_numbers numbers);
 uint32_t bucket_stamp(bucket_numbers numbers);
 bucket_numbers bucket_restamp(bucket_numbers numbers, uint32_t generation);
 
-enum bucket_result {
-	BUCKET_ADMIT,
-	BUCKET_WAIT,    /* not now; retry_at says when */
-	BUCKET_NEVER,   /* larger than the burst */
-	BUCKET_STALE,   /* the handle is older than this life of the record: resolve again */
-	BUCKET_CORRUPT, /* impossible words */
-	BUCKET_AGAIN,   /* out of CAS attempts */
-};
-
 /* What a look at a bucket found; carried from the look to the charge. */
 struct bucket_view {
 	uint64_t tat;     /* as loaded */
@@ -103,22 +86,20 @@ struct bucket_view {
 };
 
 /* Plain loads, no store. The whole decision, as of now. */
-static inline enum bucket_result bucket_look(const struct seg_hot *hot, uint32_t generation,
-					     uint64_t units, uint64_t now,
-					     struct bucket_view *ret_view);
+static inline enum take bucket_look(const struct seg_hot *hot, uint32_t generation, uint64_t units,
+				    uint64_t now, struct bucket_view *ret_view);
 
 /* When the same cost could be admitted, and what is left, for a view that was denied. */
 uint64_t bucket_retry_at(const struct bucket_view *view);
 uint64_t bucket_left(const struct bucket_view *view, uint64_t now);
 
 /*
- * Charge what was looked at; looks again as long as others are faster. On BUCKET_ADMIT view->tat is
+ * Charge what was looked at; looks again as long as others are faster. On TAKE_ADMIT view->tat is
  * the TAT left behind and view->refunds what the ticket must carry. On anything else nothing was
  * charged and the view is what was found.
  */
-static inline enum bucket_result bucket_charge(struct seg_hot *hot, uint32_t generation,
-					       uint64_t units, uint64_t now,
-					       struct bucket_view *view);
+static inline enum take bucket_charge(struct seg_hot *hot, uint32_t generation, uint64_t units,
+				      uint64_t now, struct bucket_view *view);
 
 /* What one charge may give back: as the ticket carries it. */
 struct bucket_charged {
@@ -234,35 +215,35 @@ static inline uint64_t bucket_tat_limit(uint64_t now, uint64_t tolerance)
 	return now + tolerance + (tolerance > BUCKET_DEBT_MAX ? tolerance : BUCKET_DEBT_MAX);
 }
 
-static inline enum bucket_result bucket_look(const struct seg_hot *hot, uint32_t generation,
-					     uint64_t units, uint64_t now, struct bucket_view *view)
+static inline enum take bucket_look(const struct seg_hot *hot, uint32_t generation, uint64_t units,
+				    uint64_t now, struct bucket_view *view)
 {
 	uint64_t tolerance;
 
 	view->refunds = shm_load(&hot->state[1]);
 	view->tat = shm_load(&hot->state[0]);
 	/* The TAT of a new life is released after its generation: having seen it, we see that. */
-	if (view->tat == BUCKET_DEAD || shm_half_load(&hot->generation) != generation)
-		return BUCKET_STALE;
+	if (view->tat == RECORD_DEAD || shm_half_load(&hot->generation) != generation)
+		return TAKE_STALE;
 	view->numbers = shm_load_relaxed(&hot->numbers);
 	view->ticks = bucket_cost(view->numbers, units);
 	if (units > bucket_burst(view->numbers))
-		return bucket_burst(view->numbers) ? BUCKET_NEVER : BUCKET_CORRUPT;
+		return bucket_burst(view->numbers) ? TAKE_NEVER : TAKE_CORRUPT;
 	/*
 	 * At a full bucket any cost up to the burst fits by definition; the next test alone would
 	 * refuse a cost of the whole burst where burst * interval is not a whole number of ticks.
 	 */
 	if (view->tat <= now)
-		return BUCKET_ADMIT;
+		return TAKE_ADMIT;
 	tolerance = bucket_tolerance(view->numbers);
 	if (view->ticks <= tolerance && view->tat - now <= tolerance - view->ticks)
-		return BUCKET_ADMIT;
-	return view->tat > bucket_tat_limit(now, tolerance) ? BUCKET_CORRUPT : BUCKET_WAIT;
+		return TAKE_ADMIT;
+	return view->tat > bucket_tat_limit(now, tolerance) ? TAKE_CORRUPT : TAKE_WAIT;
 }
 
 /* What bucket_charge() does when another was faster: look again, try again. */
-enum bucket_result bucket_charge_again(struct seg_hot *hot, uint32_t generation, uint64_t units,
-				       uint64_t now, struct bucket_view *view);
+enum take bucket_charge_again(struct seg_hot *hot, uint32_t generation, uint64_t units,
+			      uint64_t now, struct bucket_view *view);
 
 /* One try, from the TAT that was looked at; it becomes the one left behind. */
 static inline bool bucket_try(struct seg_hot *hot, uint64_t now, uint64_t ticks, uint64_t *tat)
@@ -276,12 +257,11 @@ static inline bool bucket_try(struct seg_hot *hot, uint64_t now, uint64_t ticks,
 	return true;
 }
 
-static inline enum bucket_result bucket_charge(struct seg_hot *hot, uint32_t generation,
-					       uint64_t units, uint64_t now,
-					       struct bucket_view *view)
+static inline enum take bucket_charge(struct seg_hot *hot, uint32_t generation, uint64_t units,
+				      uint64_t now, struct bucket_view *view)
 {
 	return bucket_try(hot, now, view->ticks, &view->tat)
-		       ? BUCKET_ADMIT
+		       ? TAKE_ADMIT
 		       : bucket_charge_again(hot, generation, units, now, view);
 }
 

@@ -4,12 +4,6 @@
  */
 #include "shm/chain.h"
 
-static const enum chain_result chain_result_of[] = {
-	[BUCKET_ADMIT] = CHAIN_ADMIT,     [BUCKET_WAIT] = CHAIN_WAIT,
-	[BUCKET_NEVER] = CHAIN_NEVER,     [BUCKET_STALE] = CHAIN_STALE,
-	[BUCKET_CORRUPT] = CHAIN_CORRUPT, [BUCKET_AGAIN] = CHAIN_AGAIN,
-};
-
 /* Out of line: an acquire that is granted needs none of it. */
 __attribute__((noinline)) static void verdict_of(const struct bucket_view *view, uint32_t link,
 						 uint64_t needed, uint64_t now,
@@ -42,52 +36,52 @@ static void keep(const struct bucket_view *view, struct ration_ticket_link *link
 	link->refunds = view->refunds;
 }
 
-enum chain_result chain_look(const struct seg *seg, struct ration_ticket *ticket, uint32_t n,
-			     uint64_t now, struct verdict *verdict)
+enum take chain_look(const struct seg *seg, struct ration_ticket *ticket, uint32_t n, uint64_t now,
+		     struct verdict *verdict)
 {
-	enum chain_result whole = CHAIN_ADMIT;
+	enum take whole = TAKE_ADMIT;
 
 	for (uint32_t i = 0; i < n; i++) {
 		struct ration_ticket_link *link = &ticket->links[i];
 		struct bucket_view view;
-		const enum bucket_result result = bucket_look(
-			&seg->hot[link->bucket], link->generation, link->amount, now, &view);
+		const enum take result = bucket_look(&seg->hot[link->bucket], link->generation,
+						     link->amount, now, &view);
 
-		if (result == BUCKET_ADMIT) {
+		if (result == TAKE_ADMIT) {
 			keep(&view, link);
 			continue;
 		}
-		if (result != BUCKET_WAIT) {
+		if (result != TAKE_WAIT) {
 			verdict->link = i;
-			if (result == BUCKET_NEVER)
+			if (result == TAKE_NEVER)
 				verdict_of(&view, i, link->amount, now, verdict);
-			return chain_result_of[result];
+			return result;
 		}
-		if (whole == CHAIN_ADMIT || bucket_retry_at(&view) > verdict->retry_at)
+		if (whole == TAKE_ADMIT || bucket_retry_at(&view) > verdict->retry_at)
 			verdict_of(&view, i, link->amount, now, verdict);
-		whole = CHAIN_WAIT;
+		whole = TAKE_WAIT;
 	}
 	return whole;
 }
 
 /* Another was faster: look again, as often as it takes within reason. */
-static enum bucket_result charge_again(struct seg_hot *hot, struct ration_ticket_link *link,
-				       uint32_t i, uint64_t now, struct verdict *verdict)
+static enum take charge_again(struct seg_hot *hot, struct ration_ticket_link *link, uint32_t i,
+			      uint64_t now, struct verdict *verdict)
 {
 	struct bucket_view view;
-	const enum bucket_result result =
+	const enum take result =
 		bucket_charge_again(hot, link->generation, link->amount, now, &view);
 
-	if (result == BUCKET_ADMIT)
+	if (result == TAKE_ADMIT)
 		keep(&view, link);
 	verdict->link = i;
-	if (result == BUCKET_WAIT || result == BUCKET_NEVER)
+	if (result == TAKE_WAIT || result == TAKE_NEVER)
 		verdict_of(&view, i, link->amount, now, verdict);
 	return result;
 }
 
-enum chain_result chain_charge(struct seg *seg, struct ration_ticket *ticket, uint32_t n,
-			       uint64_t now, struct verdict *ret_verdict)
+enum take chain_charge(struct seg *seg, struct ration_ticket *ticket, uint32_t n, uint64_t now,
+		       struct verdict *ret_verdict)
 {
 	ticket->n_links = 0;
 	for (uint32_t i = 0; i < n; i++) {
@@ -95,15 +89,14 @@ enum chain_result chain_charge(struct seg *seg, struct ration_ticket *ticket, ui
 		struct seg_hot *hot = &seg->hot[link->bucket];
 
 		if (!bucket_try(hot, now, link->charged, &link->word)) {
-			const enum bucket_result result =
-				charge_again(hot, link, i, now, ret_verdict);
+			const enum take result = charge_again(hot, link, i, now, ret_verdict);
 
-			if (result != BUCKET_ADMIT)
-				return chain_result_of[result];
+			if (result != TAKE_ADMIT)
+				return result;
 		}
 		ticket->n_links = i + 1;
 	}
-	return CHAIN_ADMIT;
+	return TAKE_ADMIT;
 }
 
 static struct bucket_charged charged_of(const struct ration_ticket_link *link, uint64_t ticks)

@@ -45,15 +45,6 @@ struct charge {
 	uint64_t amount;
 };
 
-enum chain_result {
-	CHAIN_ADMIT,
-	CHAIN_WAIT,
-	CHAIN_NEVER,
-	CHAIN_STALE,
-	CHAIN_CORRUPT,
-	CHAIN_AGAIN,
-};
-
 /*
  * Begin a ticket's link: what to charge, and how much. False: the costs do not name its unit and it
  * has no default.
@@ -103,7 +94,7 @@ static inline bool chain_admits(const struct seg *seg, const struct link *link,
 	    shm_half_load(&hot->generation) != link->generation)
 		return false;
 	taken->charged = link->ticks;
-	/* BUCKET_DEAD is further ahead than any room. */
+	/* RECORD_DEAD is further ahead than any room. */
 	return taken->word <= now || taken->word - now <= link->room;
 }
 
@@ -111,15 +102,15 @@ static inline bool chain_admits(const struct seg *seg, const struct link *link,
  * Look at the n links prepared in a ticket, with plain loads. Of several that deny, the one that is the
  * last to have room decides; anything that waiting does not cure decides at once.
  */
-enum chain_result chain_look(const struct seg *seg, struct ration_ticket *ticket, uint32_t n,
-			     uint64_t now, struct verdict *ret_verdict);
+enum take chain_look(const struct seg *seg, struct ration_ticket *ticket, uint32_t n, uint64_t now,
+		     struct verdict *ret_verdict);
 
 /*
  * Charge n links that were looked at. ticket->n_links becomes how many were charged: on anything
- * but CHAIN_ADMIT the caller gives those back with chain_give_back().
+ * but TAKE_ADMIT the caller gives those back with chain_give_back().
  */
-enum chain_result chain_charge(struct seg *seg, struct ration_ticket *ticket, uint32_t n,
-			       uint64_t now, struct verdict *ret_verdict);
+enum take chain_charge(struct seg *seg, struct ration_ticket *ticket, uint32_t n, uint64_t now,
+		       struct verdict *ret_verdict);
 
 /* Give back what each link of a ticket was charged, as far as time has not (cancel). */
 void chain_give_back(struct seg *seg, const struct ration_ticket *ticket, seg_clock *clock,

@@ -109,8 +109,8 @@ static void fill_record(struct seg *seg, uint32_t bucket, const struct bucket_sp
 	shm_store_relaxed(&cold->denied, 0);
 	shm_half_store(&hot->kind, spec->kind);
 	shm_store_relaxed(&hot->numbers, spec->numbers);
-	shm_store_relaxed(&hot->extension, 0);
-	shm_store_relaxed(&hot->state2, 0);
+	shm_store_relaxed(&hot->state[2], 0);
+	shm_store_relaxed(&hot->state[3], 0);
 	shm_store_relaxed(&hot->identity[0], spec->identity.word[0]);
 	shm_store_relaxed(&hot->identity[1], spec->identity.word[1]);
 	/* state[1], the refund sum, goes on from whatever it was. */

@@ -27,14 +27,16 @@ uint64_t seg_fingerprint(void)
 		sizeof(struct seg_name_cell),
 		sizeof(struct seg_worker),
 		sizeof(struct seg_region),
+		sizeof(struct seg_extent),
+		sizeof(struct seg_waiter),
+		sizeof(struct seg_queue),
 		offsetof(struct seg_header, sections),
+		offsetof(struct seg_control, wall_offset),
 		offsetof(struct seg_control, bucket_hint),
 		offsetof(struct seg_control, full),
-		offsetof(struct seg_hot, state2),
 		offsetof(struct seg_hot, numbers),
 		offsetof(struct seg_hot, generation),
 		offsetof(struct seg_hot, kind),
-		offsetof(struct seg_hot, extension),
 		offsetof(struct seg_hot, identity),
 		offsetof(struct seg_cold, next),
 		offsetof(struct seg_cold, scope),
@@ -46,6 +48,9 @@ uint64_t seg_fingerprint(void)
 		offsetof(struct seg_name_cell, text),
 		offsetof(struct seg_worker, claim),
 		offsetof(struct seg_worker, policy_generation),
+		offsetof(struct seg_waiter, arrival),
+		offsetof(struct seg_waiter, wake_at),
+		offsetof(struct seg_waiter, futex),
 		STAT_CELLS,
 		TICKS_PER_NS,
 	};
@@ -84,6 +89,9 @@ static uint64_t plan(const struct seg_config *config, struct seg_section section
 				    config->buckets * NAME_CELLS_PER_BUCKET + 64},
 		[SEC_WORKERS] = {0, sizeof(struct seg_worker), config->workers},
 		[SEC_REGIONS] = {0, sizeof(struct seg_region), config->workers},
+		[SEC_EXTENTS] = {0, sizeof(struct seg_extent), config->extents},
+		[SEC_EXTENT_OWNERS] = {0, sizeof(shm_half), config->extents},
+		[SEC_QUEUES] = {0, sizeof(struct seg_queue), config->queues},
 	};
 	uint64_t offset = SEG_PAGE;
 
@@ -98,14 +106,28 @@ static uint64_t plan(const struct seg_config *config, struct seg_section section
 static bool config_ok(const struct seg_config *config)
 {
 	return config->buckets >= 1 && config->buckets <= SEG_BUCKETS_MAX && config->workers >= 1 &&
-	       config->workers <= SEG_WORKERS_MAX;
+	       config->workers <= SEG_WORKERS_MAX && config->extents >= 1 &&
+	       config->extents <= SEG_EXTENTS_MAX && config->queues >= 1 &&
+	       config->queues <= SEG_QUEUES_MAX && (config->queues & (config->queues - 1)) == 0;
+}
+
+static struct seg_config completed(const struct seg_config *config)
+{
+	struct seg_config whole = *config;
+
+	if (whole.extents == 0 && whole.buckets <= SEG_BUCKETS_MAX)
+		whole.extents = SEG_EXTENTS_DEFAULT(whole.buckets);
+	if (whole.queues == 0)
+		whole.queues = SEG_QUEUES_DEFAULT;
+	return whole;
 }
 
 uint64_t seg_size(const struct seg_config *config)
 {
+	const struct seg_config whole = completed(config);
 	struct seg_section sections[SEC_COUNT];
 
-	return config_ok(config) ? plan(config, sections) : 0;
+	return config_ok(&whole) ? plan(&whole, sections) : 0;
 }
 
 static void view(void *mem, uint64_t size, uint64_t epoch_ns,
@@ -125,23 +147,29 @@ static void view(void *mem, uint64_t size, uint64_t epoch_ns,
 		.name_cells = (void *)(base + sections[SEC_NAME_CELLS].offset),
 		.workers = (void *)(base + sections[SEC_WORKERS].offset),
 		.regions = (void *)(base + sections[SEC_REGIONS].offset),
+		.extents = (void *)(base + sections[SEC_EXTENTS].offset),
+		.extent_owners = (void *)(base + sections[SEC_EXTENT_OWNERS].offset),
+		.queues = (void *)(base + sections[SEC_QUEUES].offset),
 		.n_heads = sections[SEC_HEADS].count,
 		.n_buckets = sections[SEC_HOT].count,
 		.n_name_heads = sections[SEC_NAME_HEADS].count,
 		.n_name_cells = sections[SEC_NAME_CELLS].count,
 		.n_workers = sections[SEC_WORKERS].count,
+		.n_extents = sections[SEC_EXTENTS].count,
+		.n_queues = sections[SEC_QUEUES].count,
 	};
 }
 
 void seg_init(void *mem, const struct seg_config *config, uint64_t epoch_ns, struct seg *ret_seg)
 {
+	const struct seg_config whole = completed(config);
 	struct seg_header *header = mem;
 
 	memcpy(header->magic, SEG_MAGIC, sizeof(header->magic));
 	header->abi = SEG_ABI;
 	header->n_sections = SEC_COUNT;
 	header->fingerprint = seg_fingerprint();
-	header->size = plan(config, header->sections);
+	header->size = plan(&whole, header->sections);
 	header->epoch_ns = epoch_ns;
 	view(mem, header->size, epoch_ns, header->sections, ret_seg);
 	shm_store(&header->ready, SEG_READY); /* pairs with the load in seg_open() */
@@ -158,6 +186,8 @@ static bool geometry_ok(const struct seg_header *header, uint64_t size,
 	const struct seg_config config = {
 		.buckets = header->sections[SEC_HOT].count,
 		.workers = header->sections[SEC_WORKERS].count,
+		.extents = header->sections[SEC_EXTENTS].count,
+		.queues = header->sections[SEC_QUEUES].count,
 	};
 
 	if (!config_ok(&config) || plan(&config, ret_sections) != size || header->size != size)

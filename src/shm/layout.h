@@ -4,13 +4,16 @@
  *
  * The segment is a header page and a row of sections, each an array of equal cells:
  *
- *	header | control | heads | hot | cold | name heads | name cells | workers | regions
+ *	header | control | heads | hot | cold | name heads | name cells | workers | regions |
+ *	extents | extent owners | queues
  *
  *	heads		one word for each hash chain of the index: [tag 32 | bucket + 1, 0 ends it]
  *	hot, cold	bucket i is hot[i] (all an acquire touches) and cold[i] (all the rest)
  *	name heads, name cells	names for people to read, each stored once (names.h)
  *	workers		one line for each worker slot
  *	regions		one statistics cache for each worker slot (stat.h)
+ *	extents		more words for the kinds that need them: rings and slots (extent.h)
+ *	queues		where those who wait for a bucket stand in line (queue.h)
  *
  * Who writes what stands beside each field. Any worker may scribble over all of it, so nothing read
  * here is used as an index before it is compared with the geometry in `struct seg`, which is
@@ -46,6 +49,9 @@ enum seg_section_id {
 	SEC_NAME_CELLS,
 	SEC_WORKERS,
 	SEC_REGIONS,
+	SEC_EXTENTS,
+	SEC_EXTENT_OWNERS,
+	SEC_QUEUES,
 	SEC_COUNT,
 	SEC_MAX = 16,
 };
@@ -74,26 +80,37 @@ struct seg_header {
 struct seg_control {
 	shm_word policy_generation; /* read by every acquire: a newer policy waits in the attach
 				       socket */
-	uint8_t pad0[56];
+	shm_word wall_offset; /* wall clock in ns since 1970 minus ticks / 8, two's complement;
+				 written by the supervisor, read by acquires with windows */
+	uint8_t pad0[48];
 	shm_word bucket_hint; /* where to look for a free record next; any value will do */
 	shm_word name_next;   /* first unused name cell */
 	shm_word full;        /* inserts that found no room */
 	shm_word corrupt;     /* impossible values met */
 	shm_word repaired;    /* impossible values put right */
-	uint8_t pad1[24];
+	shm_word extent_hint; /* where to look for free extent lines next; any value will do */
+	uint8_t pad1[16];
 };
 
-/* The line an acquire touches. `numbers` is changed by the supervisor alone once the record is
- * linked. */
+/*
+ * The line an acquire touches. `numbers` is changed by the supervisor alone once the record is
+ * linked. What the state words mean each kind's header says; no kind has RECORD_DEAD in state[0].
+ */
 struct seg_hot {
-	shm_word state[2];    /* by kind; bucket: TAT, refund sum. Written by every worker */
-	shm_word state2;      /* by kind; bucket: unused */
-	shm_word numbers;     /* effective numbers, by kind, in one word; bucket: bucket_pack() */
+	shm_word state[4];    /* written by every worker; two aligned pairs for shm_cas_pair() */
+	shm_word numbers;     /* effective numbers, by kind, in one word, with the policy's stamp */
 	shm_half generation;  /* bumped by the supervisor when the record begins a new life */
-	shm_half kind;        /* enum seg_kind in the low byte; the rest is for waiters' hints */
-	shm_word extension;   /* first extension line + 1 of kinds that need more words; 0: none */
+	shm_half kind;        /* enum seg_kind in the low byte; KIND_WAITERS above it */
 	shm_word identity[2]; /* keyed hash of what this bucket counts; never 0, 0 while linked */
 };
+
+/* state[0] of a record that is between two lives. */
+#define RECORD_DEAD UINT64_MAX
+
+/* In `kind`: one bit for each class that may have somebody in line for this bucket (queue.h). */
+#define KIND_OF(word)      ((word)&0xff)
+#define KIND_WAITERS_SHIFT 8
+#define KIND_WAITERS(word) ((word) >> KIND_WAITERS_SHIFT & 0xff)
 
 /* Written by whoever claims the record, before it is linked; the counters by everyone. */
 struct seg_cold {
@@ -108,7 +125,11 @@ struct seg_cold {
 
 enum seg_kind {
 	KIND_NONE,
-	KIND_BUCKET,
+	KIND_BUCKET,  /* bucket.h */
+	KIND_WINDOW,  /* window.h */
+	KIND_ROLLING, /* rolling.h */
+	KIND_SLOTS,   /* slots.h: concurrency */
+	KIND_COUNT,
 };
 
 enum seg_name {
@@ -149,6 +170,26 @@ struct seg_region {
 	shm_word stat[STAT_CELLS];
 };
 
+/* A line of an extent. Whose it is stands in the extent owners: record + 1, or 0. */
+struct seg_extent {
+	shm_word word[8];
+};
+
+/* One place in a waiting line (queue.h). */
+struct seg_waiter {
+	shm_word owner;   /* who, for which bucket, of which class; 0: free. One CAS takes it */
+	shm_word arrival; /* ticks; the order within a class. 0: has just come, stands last */
+	shm_word wake_at; /* ticks at which it means to try; long past it, it holds nobody up */
+	shm_half futex;   /* it sleeps on this; whoever wakes it adds one */
+	shm_half units;   /* that it waits for, saturated */
+};
+
+#define QUEUE_PLACES 128u
+
+struct seg_queue {
+	struct seg_waiter place[QUEUE_PLACES];
+};
+
 _Static_assert(sizeof(struct seg_header) <= SEG_PAGE, "the header fits its page");
 _Static_assert(sizeof(struct seg_control) == (size_t)2 * SEG_LINE, "policy word alone on its line");
 _Static_assert(sizeof(struct seg_hot) == SEG_LINE, "one line for each link of an acquire");
@@ -156,11 +197,12 @@ _Static_assert(sizeof(struct seg_cold) == SEG_LINE, "one line");
 _Static_assert(sizeof(struct seg_worker) == SEG_LINE, "no two workers share a line");
 _Static_assert(sizeof(struct seg_name_cell) == 32, "two to a line");
 _Static_assert(offsetof(struct seg_hot, state) == 0, "16-byte aligned for shm_cas_pair()");
-_Static_assert(offsetof(struct seg_hot, numbers) == 24, "layout");
-_Static_assert(offsetof(struct seg_hot, generation) == 32, "layout");
-_Static_assert(offsetof(struct seg_hot, kind) == 36, "layout");
-_Static_assert(offsetof(struct seg_hot, extension) == 40, "layout");
+_Static_assert(offsetof(struct seg_hot, numbers) == 32, "layout");
+_Static_assert(offsetof(struct seg_hot, generation) == 40, "layout");
+_Static_assert(offsetof(struct seg_hot, kind) == 44, "layout");
 _Static_assert(offsetof(struct seg_hot, identity) == 48, "layout");
+_Static_assert(sizeof(struct seg_extent) == SEG_LINE, "one line");
+_Static_assert(sizeof(struct seg_waiter) == 32, "two to a line");
 _Static_assert(offsetof(struct seg_cold, next) == 8, "layout");
 _Static_assert(offsetof(struct seg_cold, names) == 16, "layout");
 _Static_assert(offsetof(struct seg_cold, admitted) == 40, "layout");
@@ -173,7 +215,14 @@ typedef uint64_t seg_clock(void *user);
 struct seg_config {
 	uint32_t buckets; /* 1 ... SEG_BUCKETS_MAX */
 	uint32_t workers; /* 1 ... SEG_WORKERS_MAX */
+	uint32_t extents; /* lines; 0: SEG_EXTENTS_DEFAULT for that many buckets */
+	uint32_t queues;  /* a power of two; 0: SEG_QUEUES_DEFAULT */
 };
+
+#define SEG_EXTENTS_DEFAULT(buckets) ((buckets) / 4 + 256)
+#define SEG_EXTENTS_MAX              (UINT32_C(1) << 24)
+#define SEG_QUEUES_DEFAULT           256u
+#define SEG_QUEUES_MAX               (UINT32_C(1) << 16)
 
 #define SEG_BUCKETS_MAX (UINT32_C(1) << 24)
 #define SEG_WORKERS_MAX 4096u
@@ -194,11 +243,16 @@ struct seg {
 	struct seg_name_cell *name_cells;
 	struct seg_worker *workers;
 	struct seg_region *regions;
+	struct seg_extent *extents;
+	shm_half *extent_owners;
+	struct seg_queue *queues;
 	uint32_t n_heads; /* a power of two */
 	uint32_t n_buckets;
 	uint32_t n_name_heads; /* a power of two */
 	uint32_t n_name_cells;
 	uint32_t n_workers;
+	uint32_t n_extents;
+	uint32_t n_queues; /* a power of two */
 };
 
 /* Why a segment was refused. */
