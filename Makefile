@@ -51,6 +51,10 @@ BENCH_C      := $(wildcard bench/support_*.c)
 BENCHES      := $(patsubst %.c,%,$(wildcard bench/bench_*.c))
 TESTS        := $(patsubst %.c,%,$(wildcard tests/test_*.c))
 TSAN_TESTS   := $(patsubst %.c,%,$(wildcard tests/tsan_*.c))
+# The explorer of interleavings: what all areas share, and one program an area. A mutant is named after its area.
+MODEL_ENGINE := coroutine explore reference report taker visited world
+MODEL_AREAS  := $(filter-out $(MODEL_ENGINE),$(patsubst tests/model/%.c,%,$(wildcard tests/model/*.c)))
+MUTANTS      := $(sort $(wildcard tests/model/mutants/*.patch))
 EXAMPLES     := $(patsubst src/%.c,%,$(EXAMPLES_C))
 LIBRARIES    := libration libration-embed libration-http
 PAGES        := $(sort $(wildcard man/*.[1-8]))
@@ -66,7 +70,7 @@ ALL_LIBS        := -lsystemd -lm $(CLI_LIBS)
 
 objects = $(patsubst %.c,$(1)/%.o,$(2))
 
-.PHONY: all deps deps-test demo check bench lint format install uninstall clean help
+.PHONY: all deps deps-test demo check model bench lint format install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -76,6 +80,7 @@ help:
 	@echo "all        build everything into $(B)/"
 	@echo "demo       a fleet of workers against a real nginx, with and without ration"
 	@echo "check      build with sanitizers, run all tests"
+	@echo "model      explore every interleaving of src/shm, the long form; MUTATE=PATCH: is this mistake found?"
 	@echo "bench      measure what an acquire and a request cost"
 	@echo "lint       formatting, clang-tidy, cppcheck, function sizes"
 	@echo "format     format all sources"
@@ -205,11 +210,52 @@ check: deps-test
 	@$(MAKE) --no-print-directory -s check-list >$(B)/check.list
 	@RATION_BUILD=$(B)/asan tests/run_tests.sh $(JOBS) $(B)/check.list
 
+# --- every interleaving of the real src/shm: tests/model/explore.h ---
+
+# Few attempts and few counters, so that running out of them is explored too.
+MODEL_FLAGS = -O2 -g -Wno-missing-field-initializers -include tests/model/yield.h -DCAS_ATTEMPTS=3 -DSTAT_CELLS=4u
+MODEL_C    := $(call sources,shm)
+MODEL_AREA  = $(firstword $(subst -, ,$(notdir $(basename $(1)))))
+mutate      = MODEL_CC="$(CC) $(filter-out -I%,$(LANGUAGE)) $(MODEL_FLAGS)" MODEL_ENGINE="$(MODEL_ENGINE)" tests/model/mutate.sh $(B)/model
+
+$(B)/model/%.o: %.c $(B)/.flags
+	@mkdir -p $(@D)
+	@$(call say,CC,$@)
+	$(Q)$(CC) $(BASE) $(MODEL_FLAGS) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(B)/model/shm.a: $(call objects,$(B)/model,$(MODEL_C))
+$(B)/model/engine.a: $(MODEL_ENGINE:%=$(B)/model/tests/model/%.o)
+$(B)/model/shm.a $(B)/model/engine.a:
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+$(MODEL_AREAS:%=$(B)/model/%): $(B)/model/%: $(B)/model/tests/model/%.o $(B)/model/engine.a $(B)/model/shm.a
+	@$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^
+
+.PHONY: model-build model-list
+model-build: $(MODEL_AREAS:%=$(B)/model/%)
+
+ifdef MUTATE
+model: model-build
+	@$(mutate) $(MUTATE) $(MODEL_AREAS)
+else
+model: model-build
+	@set -e; for area in $(MODEL_AREAS); do $(B)/model/$$area --all; done
+	@$(MAKE) --no-print-directory -s model-list | grep ^check >$(B)/model.list
+	@RATION_BUILD=$(B)/asan tests/run_tests.sh $(JOBS) $(B)/model.list
+endif
+
+# Each mistake must be found by the scenarios of its area.
+model-list:
+	@for a in $(MODEL_AREAS); do echo "program $(B)/model/$$a"; done
+	@$(foreach m,$(MUTANTS),echo 'check found-$(basename $(notdir $(m))) $(mutate) $(m) $(call MODEL_AREA,$(m))';) :
+
 CXX_SMOKES := $(B)/smoke_g++ $(B)/smoke_clang++
 
 .PHONY: check-build check-clang check-list
 check-build: $(B)/asan/ration $(B)/asan/rationd $(TESTS:%=$(B)/asan/%) $(TSAN_TESTS:%=$(B)/tsan/%) \
-	$(B)/smoke_musl $(CXX_SMOKES) check-clang
+	$(B)/smoke_musl $(CXX_SMOKES) model-build check-clang
 
 check-clang:
 	+@$(MAKE) --no-print-directory CC=clang B=$(B)/clang objects
@@ -223,6 +269,7 @@ check-list:
 	@echo "check runner tests/run_self.sh"
 	@echo "check symbols tests/run_symbols.sh $(B)"
 	@echo "check install tests/run_install.sh $(B) $(MAKE) --no-print-directory -s"
+	@$(MAKE) --no-print-directory -s model-list
 	@for p in $(PAGES); do echo "check $$p mandoc -T lint -W warning $$p"; done
 	$(if $(UNITS),@echo "check systemd-units tests/run_units.sh $(B) $(UNITS)")
 
@@ -245,7 +292,7 @@ bench: deps-test
 	@RATION_BUILD=$(B) bench/run.sh
 
 OUR_HEADERS := $(wildcard src/*/*.h) $(HEADERS)
-FORMATTED   := $(wildcard src/*/*.[ch] tests/*.[ch] bench/*.[ch]) $(HEADERS)
+FORMATTED   := $(wildcard src/*/*.[ch] tests/*.[ch] tests/model/*.[ch] bench/*.[ch]) $(HEADERS)
 
 .PHONY: lint-format lint-tidy lint-cppcheck lint-sizes
 lint:

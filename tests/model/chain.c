@@ -1,0 +1,201 @@
+/*
+ * tests/model/chain.c - acquire, cancel and settle over two buckets at once
+ * SPDX-License-Identifier: MIT
+ *
+ * Checked at the end of each execution: no bucket admitted too much over any interval; each admitted
+ * chain has charged both buckets in full; a refused one has left nothing charged, unless somebody
+ * was killed or refunds crossed; the segment is sound.
+ */
+#include "shm/chain.h"
+
+#include "reference.h"
+
+/*
+ * The scenario's numbers: the burst of both buckets, what is spent of each, and whether refunds cross. One that
+ * comes after another's gives back less than it could (bucket.h says why): what is lost drains with time.
+ */
+enum { BURST, SPENT, LOOSE = SPENT + BUCKETS };
+#define UNIT 7u
+
+struct self {
+	struct ration_ticket ticket;
+	struct permit *permits[BUCKETS];
+};
+
+static struct bucket_ref refs[BUCKETS];
+
+/* As libration acquires. op->a units; op->b: which bucket comes first. */
+static void op_take(void *self, const struct op *op)
+{
+	struct self *me = self;
+	const struct charge cost = {UNIT, op->a};
+	const uint64_t at = now();
+	struct verdict verdict;
+	enum chain_result result;
+
+	*me = (struct self){.ticket = {.n_links = 0}};
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		const struct bucket_ref ref = refs[i ^ op->b];
+		const struct link link = {
+			.bucket = ref.bucket, .generation = ref.generation, .unit = UNIT};
+
+		(void)chain_prepare(&link, &cost, 1, &me->ticket.links[i]);
+	}
+	result = chain_look(&world.seg, &me->ticket, BUCKETS, at, &verdict);
+	if (result == CHAIN_ADMIT)
+		result = chain_charge(&world.seg, &me->ticket, BUCKETS, at, &verdict);
+	if (result != CHAIN_ADMIT) {
+		chain_give_back(&world.seg, &me->ticket, now_again, NULL);
+		*me = (struct self){.ticket = {.n_links = 0}};
+		return;
+	}
+	for (unsigned i = 0; i < BUCKETS; i++)
+		me->permits[i ^ op->b] = note_permit(i ^ (unsigned)op->b, at, op->a);
+}
+
+/* From one bucket alone: op->a units of bucket op->b. */
+static void op_take_one(void *self, const struct op *op)
+{
+	const struct bucket_ref ref = refs[op->b];
+	struct seg_hot *hot = &world.seg.hot[ref.bucket];
+	const uint64_t at = now();
+	struct bucket_view view;
+
+	(void)self;
+	if (bucket_look(hot, ref.generation, op->a, at, &view) == BUCKET_ADMIT &&
+	    bucket_charge(hot, ref.generation, op->a, at, &view) == BUCKET_ADMIT)
+		(void)note_permit((unsigned)op->b, at, op->a);
+}
+
+/* The request never left: from here on it counts nowhere. */
+static void op_cancel(void *self, const struct op *op)
+{
+	struct self *me = self;
+
+	(void)op;
+	if (!me->permits[0])
+		return;
+	for (unsigned i = 0; i < BUCKETS; i++)
+		me->permits[i]->back = me->permits[i]->units;
+	chain_give_back(&world.seg, &me->ticket, now_again, NULL);
+	*me = (struct self){.ticket = {.n_links = 0}};
+}
+
+static void op_settle(void *self, const struct op *op)
+{
+	struct self *me = self;
+
+	for (unsigned i = 0; me->permits[0] && i < me->ticket.n_links; i++) {
+		const struct ration_ticket_link *link = &me->ticket.links[i];
+		const unsigned bucket = link->bucket == refs[0].bucket ? 0 : 1;
+		struct permit *permit = me->permits[bucket];
+
+		if (op->a < permit->units)
+			permit->back = permit->units - op->a;
+		chain_settle_link(&world.seg, link, op->a, now_again, NULL);
+		if (op->a > permit->units)
+			notes()->debts[bucket] += op->a - permit->units;
+	}
+	*me = (struct self){.ticket = {.n_links = 0}};
+}
+
+#define TAKE(n)                                                                                    \
+	{                                                                                          \
+		op_take, "take %u of both", n, 0                                                   \
+	}
+#define TAKE_BACK(n)                                                                               \
+	{                                                                                          \
+		op_take, "take %u of both backwards", n, 1                                         \
+	}
+#define TAKE_ONE(n, b)                                                                             \
+	{                                                                                          \
+		op_take_one, "take %u of bucket %u", n, b                                          \
+	}
+#define CANCEL                                                                                     \
+	{                                                                                          \
+		op_cancel, "cancel", 0, 0                                                          \
+	}
+#define SETTLE(n)                                                                                  \
+	{                                                                                          \
+		op_settle, "settle to %u", n, 0                                                    \
+	}
+
+static void setup(void)
+{
+	const struct seg_config config = {.buckets = BUCKETS, .workers = ACTORS_MAX};
+
+	world_clear(model.own_size, &config);
+	notes()->now = T0;
+	for (unsigned i = 0; i < BUCKETS; i++)
+		refs[i] = make_bucket(i + 1, 1, scenario->with[BURST], scenario->with[SPENT + i]);
+}
+
+static uint64_t tat(unsigned bucket)
+{
+	struct bucket_view view;
+
+	(void)bucket_look(&world.seg.hot[refs[bucket].bucket], refs[bucket].generation, 0, T0,
+			  &view);
+	return view.tat;
+}
+
+static void end(void)
+{
+	const uint64_t t = atomic_load(&notes()->now);
+
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		const uint64_t began = T0 + scenario->with[SPENT + i];
+		const uint64_t charged = noted_units(i) + notes()->debts[i];
+
+		check_never_over(i, scenario->with[BURST], 1, 1);
+		if (t == T0 && tat(i) < began + charged)
+			model_fail("bucket %u is charged less than was admitted", i);
+		if (model_kills() == 0 && !scenario->with[LOOSE] &&
+		    tat(i) > (t > began ? t : began) + charged)
+			model_fail("bucket %u is charged more than was admitted", i);
+	}
+	check_segment();
+}
+
+static const struct scenario scenarios[] = {
+	{"acquire, acquire", {ACTOR(TAKE(3)), ACTOR(TAKE(3))}, {4}, .kills = 1},
+	{"acquire, acquire the other way round",
+	 {ACTOR(TAKE(3)), ACTOR(TAKE_BACK(3)), CLOCK(TICK(1), TICK(2))},
+	 {4},
+	 .kills = 1},
+	{"acquire, charge of one link",
+	 {ACTOR(TAKE(2), TAKE(2)), ACTOR(TAKE_ONE(3, 1)), CLOCK(TICK(1), TICK(1))},
+	 {4},
+	 .kills = 1},
+	{"refused half-way alone", {ACTOR(TAKE(3)), ACTOR(TAKE_ONE(3, 1))}, {4}},
+	{"acquire, acquire, charge of one link",
+	 {ACTOR(TAKE(2)), ACTOR(TAKE_BACK(3)), ACTOR(TAKE_ONE(3, 1)), CLOCK(TICK(2))},
+	 {4, 0, 1},
+	 .kills = 1},
+	{"cancel, acquire",
+	 {ACTOR(TAKE(3), CANCEL), ACTOR(TAKE(3), TAKE(3)), CLOCK(TICK(1), TICK(2))},
+	 {4, 0, 0, true},
+	 .kills = 1},
+	{"settle down, acquire",
+	 {ACTOR(TAKE(4), SETTLE(1)), ACTOR(TAKE(3), TAKE(3)), CLOCK(TICK(1), TICK(2))},
+	 {4, 0, 0, true},
+	 .kills = 1},
+	{"settle up, acquire",
+	 {ACTOR(TAKE(2), SETTLE(4)), ACTOR(TAKE(2), TAKE(2))},
+	 {4},
+	 .kills = 1},
+	{"cancel, cancel",
+	 {ACTOR(TAKE(2), CANCEL), ACTOR(TAKE_BACK(2), CANCEL, TAKE(2)), CLOCK(TICK(1))},
+	 {4, 0, 0, true},
+	 .kills = 1},
+	{NULL},
+};
+
+const struct model model = {
+	.area = "chain",
+	.self_size = sizeof(struct self),
+	.own_size = sizeof(struct notes),
+	.setup = setup,
+	.end = end,
+	.scenarios = scenarios,
+};
