@@ -14,31 +14,6 @@
 
 #include "shm/bucket.h"
 
-/* One bucket to pass, as a handle keeps it. */
-struct link {
-	uint32_t bucket;
-	uint32_t generation;
-	uint32_t unit;  /* hash_unit() of its name */
-	uint32_t flags; /* LINK_* */
-	uint64_t default_cost;
-	/*
-	 * What the default cost comes to while the bucket has these numbers: ticks, and how far ahead
-	 * of now its TAT may be. Spares the usual acquire the arithmetic; numbers 0 never match.
-	 */
-	bucket_numbers numbers;
-	uint64_t ticks;
-	uint64_t room;
-};
-
-/*
- * kind in the low byte, then whether there is a default cost, then the limit's index in its policy.
- */
-#define LINK_HAS_DEFAULT  UINT32_C(0x100)
-#define LINK_LIMIT_SHIFT  9
-#define LINK_LIMITS_MAX   (UINT32_C(1) << (32 - LINK_LIMIT_SHIFT))
-#define LINK_KIND(flags)  ((flags)&0xff)
-#define LINK_LIMIT(flags) ((flags) >> LINK_LIMIT_SHIFT)
-
 /* A cost whose unit is already hashed. */
 struct charge {
 	uint32_t unit;

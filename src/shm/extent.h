@@ -1,0 +1,36 @@
+/*
+ * shm/extent.h - more words for a record: consecutive lines, claimed whole
+ * SPDX-License-Identifier: MIT
+ *
+ * Whose a line is stands in extent_owners: record + 1. Claiming goes line by line by CAS and lets go again of what
+ * it has if it meets another's. Only the holder of a claimed record (index.h) claims for it, one extent in a
+ * life. Killed anywhere, lines carry the name of a record that is not linked: extent_recover() finds them. Words of a
+ * claimed extent may hold anything; whoever claims fills all of them before the record is linked.
+ *
+ * A record's state[3] is extent_word(): [first line 32 | lines 32]; read from shared memory, so checked.
+ */
+#ifndef RATION_SHM_EXTENT_H
+#define RATION_SHM_EXTENT_H
+
+#include "shm/layout.h"
+
+#define EXTENT_LINES_MAX 512u /* 4 * SLOTS_MAX words */
+
+static inline uint64_t extent_word(uint32_t first, uint32_t lines)
+{
+	return (uint64_t)first << 32 | lines;
+}
+
+/* Claim n lines (1 ... EXTENT_LINES_MAX) for a record. False: no room. */
+bool extent_claim(struct seg *seg, uint32_t bucket, uint32_t lines, uint32_t *ret_first);
+
+/* Let go of lines that belong to the record; harmless to repeat. */
+void extent_free(struct seg *seg, uint32_t bucket, uint32_t first, uint32_t lines);
+
+/* The words of a record's extent, and how many; NULL if state[3] does not lead to lines of its own. */
+shm_word *extent_words(const struct seg *seg, uint32_t bucket, uint32_t *ret_words);
+
+/* Free every line that names this record, which is not linked. Supervisor (or the owner of an embedded segment). */
+void extent_recover(struct seg *seg, uint32_t bucket);
+
+#endif
