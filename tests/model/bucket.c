@@ -13,7 +13,7 @@ enum { BURST, SPENT };
 
 static void setup(void)
 {
-	const struct seg_config config = {.buckets = 1, .workers = ACTORS_MAX};
+	const struct seg_config config = {.buckets = 1, .workers = ACTORS_MAX, .queues = 1};
 
 	world_clear(model.own_size, &config);
 	notes()->now = T0;

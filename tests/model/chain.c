@@ -31,7 +31,7 @@ static void op_take(void *self, const struct op *op)
 	const struct charge cost = {UNIT, op->a};
 	const uint64_t at = now();
 	struct verdict verdict;
-	enum chain_result result;
+	enum take result;
 
 	*me = (struct self){.ticket = {.n_links = 0}};
 	for (unsigned i = 0; i < BUCKETS; i++) {
@@ -42,9 +42,9 @@ static void op_take(void *self, const struct op *op)
 		(void)chain_prepare(&link, &cost, 1, &me->ticket.links[i]);
 	}
 	result = chain_look(&world.seg, &me->ticket, BUCKETS, at, &verdict);
-	if (result == CHAIN_ADMIT)
+	if (result == TAKE_ADMIT)
 		result = chain_charge(&world.seg, &me->ticket, BUCKETS, at, &verdict);
-	if (result != CHAIN_ADMIT) {
+	if (result != TAKE_ADMIT) {
 		chain_give_back(&world.seg, &me->ticket, now_again, NULL);
 		*me = (struct self){.ticket = {.n_links = 0}};
 		return;
@@ -62,8 +62,8 @@ static void op_take_one(void *self, const struct op *op)
 	struct bucket_view view;
 
 	(void)self;
-	if (bucket_look(hot, ref.generation, op->a, at, &view) == BUCKET_ADMIT &&
-	    bucket_charge(hot, ref.generation, op->a, at, &view) == BUCKET_ADMIT)
+	if (bucket_look(hot, ref.generation, op->a, at, &view) == TAKE_ADMIT &&
+	    bucket_charge(hot, ref.generation, op->a, at, &view) == TAKE_ADMIT)
 		(void)note_permit((unsigned)op->b, at, op->a);
 }
 
@@ -122,7 +122,7 @@ static void op_settle(void *self, const struct op *op)
 
 static void setup(void)
 {
-	const struct seg_config config = {.buckets = BUCKETS, .workers = ACTORS_MAX};
+	const struct seg_config config = {.buckets = BUCKETS, .workers = ACTORS_MAX, .queues = 1};
 
 	world_clear(model.own_size, &config);
 	notes()->now = T0;

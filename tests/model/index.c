@@ -104,8 +104,8 @@ static void op_reap(void *self, const struct op *op)
 
 static void setup(void)
 {
-	const struct seg_config config = {.buckets = (uint32_t)scenario->with[RECORDS],
-					  .workers = ACTORS_MAX};
+	const struct seg_config config = {
+		.buckets = (uint32_t)scenario->with[RECORDS], .workers = ACTORS_MAX, .queues = 1};
 
 	world_clear(model.own_size, &config);
 	found()->shared.now = T0;

@@ -8,8 +8,8 @@
  */
 #include "taker.h"
 
-/* The scenario's numbers: ticks a unit and burst, before and after. */
-enum { TICKS, BURST, NEW_TICKS, NEW_BURST };
+/* The scenario's numbers: ticks a unit and burst, before and after; what is spent. */
+enum { TICKS, BURST, NEW_TICKS, NEW_BURST, SPENT };
 
 struct retune_notes {
 	struct notes shared;
@@ -38,11 +38,12 @@ static void op_retune(void *self, const struct op *op)
 
 static void setup(void)
 {
-	const struct seg_config config = {.buckets = 1, .workers = ACTORS_MAX};
+	const struct seg_config config = {.buckets = 1, .workers = ACTORS_MAX, .queues = 1};
 
 	world_clear(model.own_size, &config);
 	notes()->now = T0;
-	taken_from = make_bucket(1, scenario->with[TICKS], scenario->with[BURST], 0);
+	taken_from =
+		make_bucket(1, scenario->with[TICKS], scenario->with[BURST], scenario->with[SPENT]);
 }
 
 static void end(void)
@@ -51,7 +52,7 @@ static void end(void)
 	const uint64_t burst = with[BURST] > with[NEW_BURST] ? with[BURST] : with[NEW_BURST];
 	const uint64_t ticks = with[TICKS] < with[NEW_TICKS] ? with[TICKS] : with[NEW_TICKS];
 	const struct bucket_view view = taken_view();
-	const uint64_t spent = noted_units(0), room = bucket_burst(view.numbers);
+	const uint64_t spent = noted_units(0) + with[SPENT], room = bucket_burst(view.numbers);
 
 	check_never_over(0, burst, 1, ticks);
 	if (atomic_load(&notes()->now) == T0 &&
@@ -65,6 +66,7 @@ static void end(void)
 /* clang-format off */
 static const struct scenario scenarios[] = {
 	{"slower", {ACTOR(TAKE(4)), ACTOR(RETUNE), ACTOR(TAKE(3))}, {10, 4, 100, 4}, .kills = 1},
+	{"slower, in debt", {ACTOR(TAKE(1)), ACTOR(RETUNE), ACTOR(TAKE(3))}, {10, 4, 100, 4, 5}, .kills = 1},
 	{"slower, refund", {ACTOR(TAKE(2), CANCEL), ACTOR(RETUNE), ACTOR(TAKE(2), TAKE(2))}, {10, 4, 100, 4}, .kills = 1},
 	{"faster, refund", {ACTOR(TAKE(2), CANCEL), ACTOR(RETUNE), ACTOR(TAKE(2), TAKE(4))}, {100, 4, 10, 4}, .kills = 1},
 	{"faster, clock",

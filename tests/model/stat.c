@@ -68,7 +68,7 @@ static void op_reap(void *self, const struct op *op)
 
 static void setup(void)
 {
-	const struct seg_config config = {.buckets = RECORDS, .workers = 1};
+	const struct seg_config config = {.buckets = RECORDS, .workers = 1, .queues = 1};
 
 	world_clear(model.own_size, &config);
 	counted()->shared.now = T0;

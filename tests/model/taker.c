@@ -19,8 +19,8 @@ void op_take(void *self, const struct op *op)
 	struct bucket_view view;
 
 	*me = (struct taker){.units = op->a};
-	if (bucket_look(hot(), life, op->a, at, &view) != BUCKET_ADMIT ||
-	    bucket_charge(hot(), life, op->a, at, &view) != BUCKET_ADMIT)
+	if (bucket_look(hot(), life, op->a, at, &view) != TAKE_ADMIT ||
+	    bucket_charge(hot(), life, op->a, at, &view) != TAKE_ADMIT)
 		return;
 	me->charged = (struct bucket_charged){life, view.ticks, view.tat, view.refunds};
 	me->permit = note_permit(0, at, op->a);

@@ -142,6 +142,9 @@ void world_name(uint32_t offset, char *buf, size_t size)
 		NAME(SEC_NAME_CELLS, "name_cell"),
 		NAME(SEC_WORKERS, "worker"),
 		NAME(SEC_REGIONS, "region"),
+		NAME(SEC_EXTENTS, "extent"),
+		NAME(SEC_EXTENT_OWNERS, "extent_owner"),
+		NAME(SEC_QUEUES, "queue"),
 #undef NAME
 	};
 	const struct seg_header *header = (const void *)(block + OWN_MAX);
