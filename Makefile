@@ -55,6 +55,7 @@ TSAN_TESTS   := $(patsubst %.c,%,$(wildcard tests/tsan_*.c))
 MODEL_ENGINE := coroutine explore reference report taker visited world
 MODEL_AREAS  := $(filter-out $(MODEL_ENGINE),$(patsubst tests/model/%.c,%,$(wildcard tests/model/*.c)))
 MUTANTS      := $(sort $(wildcard tests/model/mutants/*.patch))
+STEP_TESTS   := $(patsubst %.c,%,$(wildcard tests/step_*.c))
 EXAMPLES     := $(patsubst src/%.c,%,$(EXAMPLES_C))
 LIBRARIES    := libration libration-embed libration-http
 PAGES        := $(sort $(wildcard man/*.[1-8]))
@@ -254,7 +255,7 @@ model-list:
 CXX_SMOKES := $(B)/smoke_g++ $(B)/smoke_clang++
 
 .PHONY: check-build check-clang check-list
-check-build: $(B)/asan/ration $(B)/asan/rationd $(TESTS:%=$(B)/asan/%) $(TSAN_TESTS:%=$(B)/tsan/%) \
+check-build: $(B)/asan/ration $(B)/asan/rationd $(TESTS:%=$(B)/asan/%) $(TSAN_TESTS:%=$(B)/tsan/%) $(STEP_TESTS:%=$(B)/%) \
 	$(B)/smoke_musl $(CXX_SMOKES) model-build check-clang
 
 check-clang:
@@ -263,7 +264,7 @@ check-clang:
 # One line a test, as tests/run_tests.sh reads them.
 check-list:
 	@for t in $(TESTS:%=$(B)/asan/%); do echo "criterion $$t"; done
-	@for t in $(TSAN_TESTS:%=$(B)/tsan/%) $(B)/smoke_musl $(CXX_SMOKES); do echo "program $$t"; done
+	@for t in $(TSAN_TESTS:%=$(B)/tsan/%) $(STEP_TESTS:%=$(B)/%) $(B)/smoke_musl $(CXX_SMOKES); do echo "program $$t"; done
 	@echo "check all-builds $(MAKE) --no-print-directory -s all"
 	@echo "check all-builds-by-clang $(MAKE) --no-print-directory -s check-clang"
 	@echo "check runner tests/run_self.sh"
