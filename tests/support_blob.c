@@ -30,12 +30,13 @@
 struct draft {
 	struct blob_class classes[CLASSES_MAX];
 	struct blob_vendor vendors[DESC_MAX];
-	uint32_t chain[DESC_MAX * DESC_MAX];
+	struct blob_run runs[DESC_MAX * CLASSES_MAX];
+	struct blob_link links[DESC_MAX * CLASSES_MAX * RATION_LINKS_MAX];
 	struct blob_limit limits[DESC_MAX];
 	struct blob_tenant tenants[DESC_MAX];
 	struct blob_override overrides[DESC_MAX];
 	char text[16384];
-	uint32_t n_classes, n_vendors, n_chain, n_limits, n_tenants, n_text;
+	uint32_t n_classes, n_vendors, n_links, n_limits, n_tenants, n_text;
 };
 
 static uint32_t text_of(struct draft *draft, const char *text)
@@ -65,40 +66,92 @@ static struct blob_numbers numbers_of(uint64_t amount, uint64_t period_s, uint64
 	return numbers;
 }
 
+/* Rule 0 is the only one there is: nothing is denied. */
+static struct blob_rules mode_of(bool shadow)
+{
+	return (struct blob_rules){.count = shadow};
+}
+
+static struct blob_numbers limit_numbers(const struct limit_desc *l)
+{
+	const uint64_t period_s = l->period_s ? l->period_s : 1;
+	struct blob_numbers numbers;
+
+	if (!l->effective)
+		numbers = numbers_of(l->amount, period_s, l->burst);
+	else
+		numbers = (struct blob_numbers){
+			.effective = l->effective,
+			.amount = l->amount,
+			.period_ns = l->period_ns ? l->period_ns : period_s * 1000000000,
+			.burst = l->burst,
+			.share_ppm = 1000000,
+		};
+	memcpy(numbers.by_class, l->by_class, sizeof(numbers.by_class));
+	return numbers;
+}
+
 static void add_limit(struct draft *draft, const struct limit_desc *l)
 {
 	const char *unit = l->unit ? l->unit : "requests";
 
-	draft->limits[draft->n_limits++] = (struct blob_limit){
+	draft->limits[draft->n_limits] = (struct blob_limit){
 		.name = text_of(draft, l->name),
 		.vendor = text_of(draft, l->vendor ? l->vendor : ""),
 		.unit = text_of(draft, unit),
 		.unit_hash = hash_unit(unit),
-		.kind = KIND_BUCKET,
+		.kind = l->kind ? l->kind : KIND_BUCKET,
 		.scope = l->scope,
-		.flags = l->has_default ? LIMIT_HAS_DEFAULT_COST : 0,
+		.flags = l->flags | (l->has_default ? LIMIT_HAS_DEFAULT_COST : 0),
+		.parent = draft->n_limits,
+		.class_index = BLOB_NO_INDEX,
+		.calendar = l->calendar,
+		.zone = BLOB_NO_INDEX,
+		.offset_ns = l->offset_ns,
+		.mode = mode_of(l->shadow),
 		.default_cost = l->default_cost,
-		.numbers = numbers_of(l->amount, l->period_s, l->burst),
+		.hold_ns = l->hold_ns,
+		.numbers = limit_numbers(l),
 	};
+	draft->n_limits++;
+}
+
+static bool in_run(const struct limit_desc *l, const char *vendor, uint32_t class_index)
+{
+	if (l->for_classes && !(l->for_classes >> class_index & 1))
+		return false;
+	return vendor ? l->vendor && strcmp(l->vendor, vendor) == 0 : !l->vendor;
 }
 
 /* The vendor's own limits, then those for all. */
-static void add_vendor(struct draft *draft, const struct policy_desc *desc, const char *name)
+static void add_run(struct draft *draft, const struct policy_desc *desc, const char *vendor,
+		    uint32_t class_index)
 {
-	struct blob_vendor *v = &draft->vendors[draft->n_vendors++];
+	const uint32_t first = draft->n_links;
 
-	v->name = text_of(draft, name);
-	v->chain_first = draft->n_chain;
-	v->delay_ns = desc->delay_ns;
 	for (int all = 0; all < 2; all++) {
 		for (uint32_t i = 0; desc->limits[i].name; i++) {
-			const char *of = desc->limits[i].vendor;
+			const struct limit_desc *l = &desc->limits[i];
 
-			if (all ? !of : of && strcmp(of, name) == 0)
-				draft->chain[draft->n_chain++] = i;
+			if (in_run(l, all ? NULL : vendor, class_index))
+				draft->links[draft->n_links++] =
+					(struct blob_link){i, l->link_flags};
 		}
 	}
-	v->chain_count = draft->n_chain - v->chain_first;
+	need(draft->n_links - first <= RATION_LINKS_MAX, "the chain of %s is too long", vendor);
+	draft->runs[(draft->n_vendors - 1) * draft->n_classes + class_index] =
+		(struct blob_run){first, draft->n_links - first};
+}
+
+static void add_vendor(struct draft *draft, const struct policy_desc *desc, const char *name)
+{
+	draft->vendors[draft->n_vendors++] = (struct blob_vendor){
+		.name = text_of(draft, name),
+		.delay_ns = desc->delay_ns,
+		.clock_skew_ns = desc->clock_skew_ns,
+	};
+	for (uint32_t i = 0; i < draft->n_classes; i++)
+		add_run(draft, desc, name, i);
 }
 
 static void add_override(struct draft *draft, const struct policy_desc *desc,
@@ -153,28 +206,36 @@ static uint32_t default_index(const struct policy_desc *desc, const char *const 
 /* Tables one after the other, each at a multiple of 8. */
 static void *assemble(const struct draft *draft, struct blob_header *header, size_t *ret_size)
 {
+	static const struct blob_rule nothing = {.until = 86400, .zone = BLOB_NO_INDEX};
 	const struct {
 		const void *data;
 		uint32_t stride, count;
 	} tables[BLOB_TABLES] = {
 		[BLOB_CLASSES] = {draft->classes, sizeof(struct blob_class), draft->n_classes},
 		[BLOB_VENDORS] = {draft->vendors, sizeof(struct blob_vendor), draft->n_vendors},
-		[BLOB_CHAIN] = {draft->chain, sizeof(uint32_t), draft->n_chain},
+		[BLOB_RUNS] = {draft->runs, sizeof(struct blob_run),
+			       draft->n_vendors * draft->n_classes},
+		[BLOB_LINKS] = {draft->links, sizeof(struct blob_link), draft->n_links},
 		[BLOB_LIMITS] = {draft->limits, sizeof(struct blob_limit), draft->n_limits},
 		[BLOB_TENANTS] = {draft->tenants, sizeof(struct blob_tenant), draft->n_tenants},
 		[BLOB_OVERRIDES] = {draft->overrides, sizeof(struct blob_override),
 				    draft->n_tenants},
+		[BLOB_RULES] = {&nothing, sizeof(struct blob_rule), 1},
+		[BLOB_ZONES] = {NULL, sizeof(struct blob_zone), 0},
+		[BLOB_CHANGES] = {NULL, sizeof(struct calendar_change), 0},
+		[BLOB_PRINCIPALS] = {NULL, sizeof(struct blob_principal), 0},
 		[BLOB_TEXT] = {draft->text, 1, draft->n_text},
 	};
 	uint64_t size = sizeof(*header);
-	char *mem = calloc(1, sizeof(*header) + sizeof(*draft) + 8 * BLOB_TABLES);
+	char *mem = calloc(1, sizeof(*header) + sizeof(*draft) + sizeof(nothing) + 8 * BLOB_TABLES);
 
 	need(mem, "out of memory");
 	for (int i = 0; i < BLOB_TABLES; i++) {
 		const uint64_t bytes = (uint64_t)tables[i].stride * tables[i].count;
 
 		header->tables[i] = (struct blob_table){size, tables[i].stride, tables[i].count};
-		memcpy(mem + size, tables[i].data, bytes);
+		if (bytes > 0)
+			memcpy(mem + size, tables[i].data, bytes);
 		size += (bytes + 7) / 8 * 8;
 	}
 	header->size = *ret_size = size;
@@ -189,7 +250,7 @@ void *blob_make(const struct policy_desc *desc, size_t *ret_size)
 	struct blob_header header = {
 		.magic = BLOB_MAGIC,
 		.abi = BLOB_ABI,
-		.mode = desc->mode,
+		.mode = mode_of(desc->shadow),
 		.fingerprint = blob_fingerprint(),
 		.generation = desc->generation ? desc->generation : 1,
 		.hash_key = {0x0706050403020100, 0x0f0e0d0c0b0a0908},

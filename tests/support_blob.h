@@ -13,7 +13,11 @@
 
 #define DESC_MAX 24
 
-/* As a limit in the file; all zero: the end of the list. */
+/*
+ * As a limit in the file; all zero: the end of the list. What is derived for classes is described
+ * like any other limit: `for_classes` says in whose chains it stands, `link_flags` how it is bound
+ * to the next one of those.
+ */
 struct limit_desc {
 	const char *name;
 	const char *vendor; /* NULL: for all vendors */
@@ -24,6 +28,20 @@ struct limit_desc {
 	uint64_t burst;
 	bool has_default;
 	uint64_t default_cost;
+
+	/* For other kinds than token buckets: what their own packing function gives. */
+	enum seg_kind kind; /* 0: KIND_BUCKET */
+	uint64_t effective; /* 0: packed from amount, period_s and burst */
+	uint64_t period_ns; /* 0: period_s */
+	uint64_t hold_ns;
+	enum calendar_unit calendar;
+	int64_t offset_ns;
+
+	uint64_t by_class[CLASSES_MAX];
+	uint32_t flags;       /* LIMIT_*, besides the default cost's */
+	uint32_t link_flags;  /* LINK_BACKING, LINK_OR, LINK_RELEASED */
+	uint32_t for_classes; /* bit mask; 0: all */
+	bool shadow;          /* denies nothing */
 };
 
 /* Other numbers for one tenant; at most one for each tenant. */
@@ -37,8 +55,9 @@ struct override_desc {
 
 struct policy_desc {
 	uint64_t generation; /* 0: 1 */
-	enum blob_mode mode;
+	bool shadow;         /* denies nothing */
 	uint64_t delay_ns;
+	uint64_t clock_skew_ns;
 	const char *classes[CLASSES_MAX + 1]; /* none: only "interactive" */
 	const char *vendors[DESC_MAX];
 	const char *default_vendor;

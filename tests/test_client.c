@@ -466,7 +466,7 @@ Test(client, shadow_mode_tells_and_charges_nothing)
 	struct bucket_state calls;
 	struct scene s;
 
-	desc.mode = MODE_SHADOW;
+	desc.shadow = true;
 	s = scene_of(&desc);
 	for (int i = 0; i < 20; i++) {
 		cr_assert_eq(take(&s, "tokens", 1), 0);

@@ -58,11 +58,11 @@ static void expect_written(const struct blob_numbers *n, uint64_t amount, uint64
 /* The chain of a vendor as "limit limit ..." */
 static void expect_chain(const char *vendor, const char *expected)
 {
-	const struct blob_vendor *v = &blob.vendors[blob_find_vendor(&blob, vendor)];
+	const struct blob_run *run = blob_chain(&blob, blob_find_vendor(&blob, vendor), 0);
 	char text[256] = "";
 
-	for (uint32_t i = 0; i < v->chain_count; i++) {
-		const struct blob_limit *l = &blob.limits[blob.chain[v->chain_first + i]];
+	for (uint32_t i = 0; i < run->count; i++) {
+		const struct blob_limit *l = &blob.limits[blob.links[run->first + i].limit];
 
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", i > 0 ? " " : "",
 			 blob_text(&blob, l->name));
@@ -76,7 +76,7 @@ Test(policy, header)
 	cr_expect_eq(blob.header->generation, 7);
 	cr_expect_eq(blob.header->hash_key[0], 3);
 	cr_expect_eq(blob.header->hash_key[1], 4);
-	cr_expect_eq(blob.header->mode, MODE_ENFORCE);
+	cr_expect_eq(blob.header->mode.count, 0);
 	cr_expect_eq(blob.header->default_vendor, BLOB_NO_INDEX);
 	cr_expect_eq(blob.header->size, policy.size);
 	policy_free(&policy);
@@ -274,8 +274,11 @@ Test(policy, plans_and_tenants)
 
 Test(policy, shadow)
 {
+	int64_t until;
+
 	policy_make("defaults: {mode: shadow}\nvendors: {crm: }\n", &policy, &blob);
-	cr_expect_eq(blob.header->mode, MODE_SHADOW);
+	cr_expect_eq(blob_denied(&blob, &blob.header->mode, 0, &until), 0);
+	cr_expect_eq(until, INT64_MAX);
 	policy_free(&policy);
 }
 

@@ -71,13 +71,15 @@ void answer_missing_unit(const struct ration *ration, const char *const key[KEY_
 {
 	const struct blob *blob = client_blob(ration);
 	const uint32_t vendor = blob_find_vendor(blob, key[KEY_VENDOR] ? key[KEY_VENDOR] : "");
+	const uint32_t class_index = blob_find_class(blob, key[KEY_CLASS] ? key[KEY_CLASS] : "");
+	const struct blob_run *run;
 
 	snprintf(buf, size, "%s", ration_strerror(RATION_EUNIT));
-	if (vendor == BLOB_NO_INDEX)
+	if (vendor == BLOB_NO_INDEX || class_index == BLOB_NO_INDEX)
 		return;
-	for (uint32_t i = 0; i < blob->vendors[vendor].chain_count; i++) {
-		const struct blob_limit *l =
-			&blob->limits[blob->chain[blob->vendors[vendor].chain_first + i]];
+	run = blob_chain(blob, vendor, class_index);
+	for (uint32_t i = 0; i < run->count; i++) {
+		const struct blob_limit *l = &blob->limits[blob->links[run->first + i].limit];
 		const char *under = blob_text(blob, l->vendor), *unit = blob_text(blob, l->unit);
 
 		if ((l->flags & LIMIT_HAS_DEFAULT_COST) || names_unit(costs, n_costs, unit))

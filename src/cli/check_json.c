@@ -49,9 +49,10 @@ static json_t *limit_json(const struct blob *blob, const struct blob_limit *limi
 static json_t *vendor_json(const struct blob *blob, const struct blob_vendor *vendor)
 {
 	json_t *limits = json_array();
+	const struct blob_run *run = blob_chain(blob, (uint32_t)(vendor - blob->vendors), 0);
 
-	for (uint32_t i = 0; i < vendor->chain_count; i++) {
-		const uint32_t limit = blob->chain[vendor->chain_first + i];
+	for (uint32_t i = 0; i < run->count; i++) {
+		const uint32_t limit = blob->links[run->first + i].limit;
 
 		json_array_append_new(limits, limit_json(blob, &blob->limits[limit]));
 	}
@@ -90,6 +91,6 @@ json_t *check_json(const struct blob *blob)
 	for (uint32_t i = 0; i < blob->n_tenants; i++)
 		json_array_append_new(tenants, tenant_json(blob, &blob->tenants[i]));
 	return json_pack("{s:s, s:o, s:o, s:o}", "mode",
-			 blob->header->mode == MODE_SHADOW ? "shadow" : "enforce", "classes",
-			 classes, "vendors", vendors, "tenants", tenants);
+			 blob->header->mode.count > 0 ? "shadow" : "enforce", "classes", classes,
+			 "vendors", vendors, "tenants", tenants);
 }

@@ -139,21 +139,21 @@ static void print_classes(const struct blob *blob)
 	for (uint32_t i = 0; i < blob->n_classes; i++)
 		printf("%s%s", i > 0 ? ", " : "", blob_text(blob, blob->classes[i].name));
 	putchar('\n');
-	if (blob->header->mode == MODE_SHADOW)
+	if (blob->header->mode.count > 0)
 		puts("mode shadow: decides and counts, and denies nothing");
 }
 
 static void print_vendor(const struct blob *blob, const struct blob_vendor *vendor)
 {
+	const struct blob_run *run = blob_chain(blob, (uint32_t)(vendor - blob->vendors), 0);
 	char delay[32];
 
 	printf("\nvendor %s: a permit is good for %s\n", blob_text(blob, vendor->name),
 	       words_duration(vendor->delay_ns, delay, sizeof(delay)));
-	if (vendor->chain_count == 0)
+	if (run->count == 0)
 		puts("  no limits");
-	for (uint32_t i = 0; i < vendor->chain_count; i++) {
-		const struct blob_limit *limit =
-			&blob->limits[blob->chain[vendor->chain_first + i]];
+	for (uint32_t i = 0; i < run->count; i++) {
+		const struct blob_limit *limit = &blob->limits[blob->links[run->first + i].limit];
 
 		if (limit->vendor != 0)
 			print_limit(blob, limit);

@@ -136,20 +136,22 @@ static void print_limit(const struct explaining *e, uint32_t index)
 static void print_chain(const struct explaining *e, const char *key, uint32_t vendor)
 {
 	const struct blob_vendor *v = &e->blob->vendors[vendor];
+	const uint32_t class_index = blob_find_class(e->blob, e->field[KEY_CLASS]);
+	const struct blob_run *run = blob_chain(e->blob, vendor, class_index);
 	char delay[32];
 
-	printf("%s meets %u limit%s, all or none of which a request passes:\n\n", key,
-	       v->chain_count, v->chain_count == 1 ? "" : "s");
-	for (uint32_t i = 0; i < v->chain_count; i++) {
+	printf("%s meets %u limit%s, all or none of which a request passes:\n\n", key, run->count,
+	       run->count == 1 ? "" : "s");
+	for (uint32_t i = 0; i < run->count; i++) {
 		printf("%u. ", i + 1);
-		print_limit(e, e->blob->chain[v->chain_first + i]);
+		print_limit(e, e->blob->links[run->first + i].limit);
 		putchar('\n');
 	}
 	if (strcmp(blob_text(e->blob, v->name), e->field[KEY_VENDOR]) != 0)
 		printf("Vendor %s is not named in the policy: '%s' stands for it.\n",
 		       e->field[KEY_VENDOR], blob_text(e->blob, v->name));
 	printf("A permit is good for %s.\n", words_duration(v->delay_ns, delay, sizeof(delay)));
-	if (e->blob->header->mode == MODE_SHADOW)
+	if (e->blob->header->mode.count > 0)
 		puts("The policy is in shadow mode: it decides and counts, but denies nothing.");
 }
 

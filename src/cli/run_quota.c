@@ -36,7 +36,8 @@ void quota_resolve(struct quota *quota, const char *const key[KEY_FIELDS],
 {
 	const struct blob *blob = quota->blob;
 	const char *field[KEY_FIELDS];
-	uint32_t vendor;
+	const struct blob_run *run;
+	uint32_t vendor, class_index;
 
 	*ret_chain = (struct quota_chain){0};
 	for (int i = 0; i < KEY_FIELDS; i++)
@@ -44,12 +45,16 @@ void quota_resolve(struct quota *quota, const char *const key[KEY_FIELDS],
 	if (!blob)
 		return;
 	vendor = blob_find_vendor(blob, field[KEY_VENDOR]);
-	if (vendor == BLOB_NO_INDEX)
+	class_index = blob_find_class(blob, field[KEY_CLASS]);
+	if (vendor == BLOB_NO_INDEX || class_index == BLOB_NO_INDEX)
 		return;
-	for (uint32_t i = 0; i < blob->vendors[vendor].chain_count; i++) {
-		uint32_t limit = blob->chain[blob->vendors[vendor].chain_first + i];
+	run = blob_chain(blob, vendor, class_index);
+	for (uint32_t i = 0; i < run->count; i++) {
+		uint32_t limit = blob->links[run->first + i].limit;
 
-		ret_chain->bucket[ret_chain->count++] = find_bucket(quota, limit, field);
+		/* What is derived for classes says how, not how much. */
+		if (blob->limits[limit].role == LIMIT_WRITTEN)
+			ret_chain->bucket[ret_chain->count++] = find_bucket(quota, limit, field);
 	}
 }
 

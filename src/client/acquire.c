@@ -173,7 +173,7 @@ static int deny(struct ration *ration, const struct chain_head *head, int code,
 		return RATION_CONTENDED;
 	stat_count(&ration->seg, atomic_load_explicit(&ration->slot, memory_order_relaxed),
 		   link->bucket, link->generation, STAT_DENIED);
-	if (head->mode != MODE_SHADOW)
+	if (!head->shadow)
 		return code;
 	grant(ration, head, now, RATION_TICKET_SHADOW, ticket);
 	return 0;

@@ -67,7 +67,7 @@ struct chain_head {
 	uint64_t policy_generation; /* 0: never resolved */
 	uint64_t delay;             /* ticks that a ticket is good for */
 	uint32_t serial;
-	uint32_t mode; /* enum blob_mode */
+	uint32_t shadow; /* 1: nothing is denied, at any time */
 	uint64_t n_links;
 };
 
@@ -135,7 +135,7 @@ static inline struct chain_head handle_head(const struct ration_handle *handle)
 		.policy_generation = handle_word(handle, 0),
 		.delay = handle_word(handle, 1),
 		.serial = (uint32_t)word,
-		.mode = (uint32_t)(word >> 32),
+		.shadow = (uint32_t)(word >> 32),
 		.n_links = handle_word(handle, 3),
 	};
 }

@@ -46,7 +46,7 @@ void handle_publish(struct ration_handle *handle, const struct chain *chain)
 	atomic_thread_fence(memory_order_release);
 	put(handle, 0, chain->head.policy_generation);
 	put(handle, 1, chain->head.delay);
-	put(handle, 2, halves(chain->head.serial, chain->head.mode));
+	put(handle, 2, halves(chain->head.serial, chain->head.shadow));
 	put(handle, 3, chain->head.n_links);
 	for (size_t i = 0; i < chain->head.n_links; i++, at += LINK_WORDS) {
 		const struct link *link = &chain->links[i];
@@ -184,8 +184,10 @@ static const int index_codes[] = {
 	[INDEX_AGAIN] = RATION_CONTENDED,
 };
 
-static int resolve_link(const struct resolving *res, uint32_t limit, struct link *link)
+static int resolve_link(const struct resolving *res, const struct blob_link *from,
+			uint32_t class_index, struct link *link)
 {
+	const uint32_t limit = from->limit;
 	const struct blob_limit *l = &res->blob->limits[limit];
 	struct bucket_ref ref = {0, 0};
 	const int code = index_codes[find_bucket(res, limit, &ref)];
@@ -197,8 +199,9 @@ static int resolve_link(const struct resolving *res, uint32_t limit, struct link
 		.bucket = ref.bucket,
 		.generation = ref.generation,
 		.unit = l->unit_hash,
-		.flags = l->kind | limit << LINK_LIMIT_SHIFT,
+		.flags = l->kind | from->flags | limit << LINK_LIMIT_SHIFT,
 		.default_cost = l->default_cost,
+		.mark = blob_numbers_for(res->blob, limit, res->tenant)->by_class[class_index],
 	};
 	if (l->flags & LIMIT_HAS_DEFAULT_COST)
 		link->flags |= LINK_HAS_DEFAULT;
@@ -237,22 +240,35 @@ static int unknown_class(const struct resolving *res)
 		       res->field[KEY_CLASS], known);
 }
 
+/* Whether these rules deny a class nothing, at any time. */
+static bool never_denied(const struct blob *blob, const struct blob_rules *rules,
+			 uint32_t class_index)
+{
+	int64_t until;
+
+	return !(blob_denied(blob, rules, 0, &until) >> class_index & 1) && until == INT64_MAX;
+}
+
 static int resolve_in(const struct resolving *res, struct chain *chain)
 {
 	const struct blob *blob = res->blob;
 	const uint32_t vendor = blob_find_vendor(blob, res->field[KEY_VENDOR]);
+	const uint32_t class_index = blob_find_class(blob, res->field[KEY_CLASS]);
+	const struct blob_run *run;
 
 	if (vendor == BLOB_NO_INDEX)
 		return unknown_vendor(res);
-	if (blob_find_class(blob, res->field[KEY_CLASS]) == BLOB_NO_INDEX)
+	if (class_index == BLOB_NO_INDEX)
 		return unknown_class(res);
+	run = blob_chain(blob, vendor, class_index);
 	chain->head.policy_generation = blob->header->generation;
-	chain->head.mode = blob->header->mode;
+	chain->head.shadow = never_denied(blob, &blob->header->mode, class_index) ||
+			     never_denied(blob, &blob->classes[class_index].mode, class_index);
 	chain->head.delay = blob->vendors[vendor].delay_ns * TICKS_PER_NS;
-	chain->head.n_links = blob->vendors[vendor].chain_count;
+	chain->head.n_links = run->count;
 	for (uint32_t i = 0; i < chain->head.n_links; i++) {
-		const uint32_t limit = blob->chain[blob->vendors[vendor].chain_first + i];
-		const int result = resolve_link(res, limit, &chain->links[i]);
+		const struct blob_link *link = &blob->links[run->first + i];
+		const int result = resolve_link(res, link, class_index, &chain->links[i]);
 
 		if (result != 0)
 			return result;

@@ -32,7 +32,6 @@ int compile_within(size_t budget, const char *path, uint64_t generation, const u
 		.bytes_left = SOURCE_BYTES_MAX,
 		.nodes_left = TREE_NODES_MAX,
 		.copies_left = COPIES_MAX,
-		.mode = MODE_ENFORCE,
 	};
 	int result;
 

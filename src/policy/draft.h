@@ -98,7 +98,7 @@ struct compiler {
 	int unreadable;  /* -errno of the policy file itself */
 	bool incomplete; /* a file or a part could not be read: a missing name proves nothing */
 
-	uint32_t mode; /* enum blob_mode */
+	bool shadow; /* the whole policy denies nothing */
 	struct written defaults;
 	struct list classes;     /* struct named, most protected first */
 	struct list vendors;     /* struct draft_vendor; once resolved: by name */

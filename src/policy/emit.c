@@ -14,7 +14,8 @@ struct emitter {
 	struct compiler *c;
 	struct blob_header header;
 	char *blob;
-	uint32_t chain_next; /* entries used so far, of the tables that grow by runs */
+	uint32_t run_next; /* entries used so far, of the tables that grow by runs */
+	uint32_t link_next;
 	uint32_t override_next;
 	uint32_t text_next;
 };
@@ -48,10 +49,10 @@ static size_t text_size(const struct compiler *c)
 	       names_size(&c->plans) + names_size(&c->tenants);
 }
 
-static size_t chain_size(const struct compiler *c)
+static size_t links_size(const struct compiler *c)
 {
-	return c->limits.count - c->all.limits.count +
-	       (size_t)c->vendors.count * c->all.limits.count;
+	return c->classes.count * (c->limits.count - c->all.limits.count +
+				   (size_t)c->vendors.count * c->all.limits.count);
 }
 
 static size_t overrides_size(const struct compiler *c)
@@ -73,10 +74,16 @@ static void lay_out(struct emitter *e)
 	} tables[BLOB_TABLES] = {
 		[BLOB_CLASSES] = {sizeof(struct blob_class), c->classes.count},
 		[BLOB_VENDORS] = {sizeof(struct blob_vendor), c->vendors.count},
-		[BLOB_CHAIN] = {sizeof(uint32_t), chain_size(c)},
+		[BLOB_RUNS] = {sizeof(struct blob_run),
+			       (size_t)c->vendors.count * c->classes.count},
+		[BLOB_LINKS] = {sizeof(struct blob_link), links_size(c)},
 		[BLOB_LIMITS] = {sizeof(struct blob_limit), c->limits.count},
 		[BLOB_TENANTS] = {sizeof(struct blob_tenant), c->tenants.count},
 		[BLOB_OVERRIDES] = {sizeof(struct blob_override), overrides_size(c)},
+		[BLOB_RULES] = {sizeof(struct blob_rule), c->shadow},
+		[BLOB_ZONES] = {sizeof(struct blob_zone), 0},
+		[BLOB_CHANGES] = {sizeof(struct calendar_change), 0},
+		[BLOB_PRINCIPALS] = {sizeof(struct blob_principal), 0},
 		[BLOB_TEXT] = {1, text_size(c)},
 	};
 	uint64_t offset = sizeof(e->header);
@@ -139,6 +146,9 @@ static void emit_limits(struct emitter *e, const struct draft_vendor *vendor)
 			.scope = limit->scope,
 			.flags = cost ? LIMIT_HAS_DEFAULT_COST : 0,
 			.line = limit->named.at->place.line,
+			.parent = limit->index,
+			.class_index = BLOB_NO_INDEX,
+			.zone = BLOB_NO_INDEX,
 			.default_cost = limit->written.at[WRITTEN_COST]
 						? limit->written.value[WRITTEN_COST]
 						: cost,
@@ -147,12 +157,25 @@ static void emit_limits(struct emitter *e, const struct draft_vendor *vendor)
 	}
 }
 
-static void emit_chain(struct emitter *e, const struct draft_vendor *vendor)
+static void emit_links(struct emitter *e, const struct draft_vendor *vendor)
 {
 	for (uint32_t i = 0; i < vendor->limits.count; i++) {
-		uint32_t *out = entry(e, BLOB_CHAIN, e->chain_next++);
+		struct blob_link *out = entry(e, BLOB_LINKS, e->link_next++);
 
-		*out = ((const struct draft_limit *)vendor->limits.item[i])->index;
+		out->limit = ((const struct draft_limit *)vendor->limits.item[i])->index;
+	}
+}
+
+/* The vendor's own limits, then those for all vendors. */
+static void emit_runs(struct emitter *e, const struct draft_vendor *vendor)
+{
+	for (uint32_t i = 0; i < e->c->classes.count; i++) {
+		struct blob_run *out = entry(e, BLOB_RUNS, e->run_next++);
+
+		out->first = e->link_next;
+		emit_links(e, vendor);
+		emit_links(e, &e->c->all);
+		out->count = e->link_next - out->first;
 	}
 }
 
@@ -185,12 +208,9 @@ static void emit_vendors(struct emitter *e)
 
 		*out = (struct blob_vendor){
 			.name = add_text(e, vendor->named.name),
-			.chain_first = e->chain_next,
 			.delay_ns = permit_delay(e, vendor),
 		};
-		emit_chain(e, vendor);
-		emit_chain(e, &e->c->all);
-		out->chain_count = e->chain_next - out->chain_first;
+		emit_runs(e, vendor);
 		if (strcmp(vendor->named.name, "default") == 0)
 			e->header.default_vendor = i;
 		emit_limits(e, vendor);
@@ -249,7 +269,7 @@ int emit_policy(struct compiler *c, uint64_t generation, const uint64_t hash_key
 	e.header = (struct blob_header){
 		.magic = BLOB_MAGIC,
 		.abi = BLOB_ABI,
-		.mode = c->mode,
+		.mode = {.count = c->shadow},
 		.fingerprint = blob_fingerprint(),
 		.generation = generation,
 		.hash_key = {hash_key[0], hash_key[1]},
@@ -259,6 +279,9 @@ int emit_policy(struct compiler *c, uint64_t generation, const uint64_t hash_key
 	e.blob = calloc(1, e.header.size);
 	if (!e.blob)
 		return -ENOMEM;
+	if (c->shadow)
+		*(struct blob_rule *)entry(&e, BLOB_RULES, 0) =
+			(struct blob_rule){.until = 86400, .zone = BLOB_NO_INDEX};
 	emit_classes(&e);
 	emit_vendors(&e);
 	emit_owners(&e);

@@ -310,13 +310,12 @@ static void read_classes(struct compiler *c, const struct node *value, void *tar
 
 static void read_mode(struct compiler *c, const struct node *value, void *target)
 {
-	/* In the order of enum blob_mode. */
 	static const char *const modes[] = {"enforce", "shadow"};
 	const int mode = schema_choose(c, value, "mode", modes, LENGTH(modes));
 
 	(void)target;
 	if (mode >= 0)
-		c->mode = (uint32_t)mode;
+		c->shadow = mode == 1;
 }
 
 /*

@@ -8,13 +8,22 @@
 
 #include "shm/chain.h"
 
+#define DAY_SECONDS   86400
+#define SECOND_NS     INT64_C(1000000000)
+#define WINDOW_MIN_NS UINT64_C(1000000)
+
 static const uint32_t strides[BLOB_TABLES] = {
 	[BLOB_CLASSES] = sizeof(struct blob_class),
 	[BLOB_VENDORS] = sizeof(struct blob_vendor),
-	[BLOB_CHAIN] = sizeof(uint32_t),
+	[BLOB_RUNS] = sizeof(struct blob_run),
+	[BLOB_LINKS] = sizeof(struct blob_link),
 	[BLOB_LIMITS] = sizeof(struct blob_limit),
 	[BLOB_TENANTS] = sizeof(struct blob_tenant),
 	[BLOB_OVERRIDES] = sizeof(struct blob_override),
+	[BLOB_RULES] = sizeof(struct blob_rule),
+	[BLOB_ZONES] = sizeof(struct blob_zone),
+	[BLOB_CHANGES] = sizeof(struct calendar_change),
+	[BLOB_PRINCIPALS] = sizeof(struct blob_principal),
 	[BLOB_TEXT] = 1,
 };
 
@@ -39,7 +48,7 @@ static bool header_ok(const struct blob_header *header, uint64_t size)
 		return false;
 	if (header->abi != BLOB_ABI || header->fingerprint != blob_fingerprint())
 		return false;
-	if (header->size != size || header->mode > MODE_SHADOW || header->generation == 0)
+	if (header->size != size || header->generation == 0)
 		return false;
 	for (int i = 0; i < BLOB_TABLES; i++) {
 		if (!table_ok(&header->tables[i], strides[i], size))
@@ -55,13 +64,29 @@ static const void *table_of(const struct blob_header *header, enum blob_table_id
 
 /* --- each reference leads somewhere, each run stays in its table, names are in order --- */
 
-struct bounds {
-	uint32_t text, chain, overrides;
-};
+static uint32_t count_of(const struct blob *blob, enum blob_table_id id)
+{
+	return blob->header->tables[id].count;
+}
 
 static bool run_ok(uint32_t first, uint32_t count, uint32_t total)
 {
 	return first <= total && count <= total - first;
+}
+
+static bool text_ok(const struct blob *blob, uint32_t offset)
+{
+	return offset < count_of(blob, BLOB_TEXT);
+}
+
+static bool zone_ok(const struct blob *blob, uint32_t zone)
+{
+	return zone == BLOB_NO_INDEX || zone < count_of(blob, BLOB_ZONES);
+}
+
+static bool rules_ok(const struct blob *blob, const struct blob_rules *rules)
+{
+	return run_ok(rules->first, rules->count, count_of(blob, BLOB_RULES));
 }
 
 static bool names_ascend(const struct blob *blob, uint32_t before, uint32_t name)
@@ -69,34 +94,136 @@ static bool names_ascend(const struct blob *blob, uint32_t before, uint32_t name
 	return strcmp(blob->text + before, blob->text + name) < 0;
 }
 
-static bool vendors_ok(const struct blob *blob, const struct bounds *bounds)
+/* All rules, whoever's they are. */
+static bool all_rules_ok(const struct blob *blob)
 {
-	for (uint32_t i = 0; i < blob->n_vendors; i++) {
-		const struct blob_vendor *v = &blob->vendors[i];
+	for (uint32_t i = 0; i < count_of(blob, BLOB_RULES); i++) {
+		const struct blob_rule *r = &blob->rules[i];
 
-		if (v->name >= bounds->text || v->chain_count > RATION_LINKS_MAX ||
-		    !run_ok(v->chain_first, v->chain_count, bounds->chain))
-			return false;
-		if (i > 0 && !names_ascend(blob, v[-1].name, v->name))
+		if (r->from >= DAY_SECONDS || r->until > DAY_SECONDS || !zone_ok(blob, r->zone))
 			return false;
 	}
-	for (uint32_t i = 0; i < bounds->chain; i++) {
-		if (blob->chain[i] >= blob->n_limits)
+	return rules_ok(blob, &blob->header->mode);
+}
+
+static bool offset_ok(int32_t offset)
+{
+	return offset > -2 * DAY_SECONDS && offset < 2 * DAY_SECONDS;
+}
+
+static bool zones_ok(const struct blob *blob)
+{
+	for (uint32_t i = 0; i < count_of(blob, BLOB_ZONES); i++) {
+		const struct blob_zone *z = &blob->zones[i];
+		const struct calendar_change *run = blob->changes + z->change_first;
+
+		if (!text_ok(blob, z->name) || !offset_ok(z->first_offset) ||
+		    !run_ok(z->change_first, z->change_count, count_of(blob, BLOB_CHANGES)))
+			return false;
+		for (uint32_t j = 1; j < z->change_count; j++) {
+			if (run[j - 1].at >= run[j].at)
+				return false;
+		}
+	}
+	for (uint32_t i = 0; i < count_of(blob, BLOB_CHANGES); i++) {
+		if (!offset_ok(blob->changes[i].offset))
 			return false;
 	}
 	return true;
 }
 
-static bool limits_ok(const struct blob *blob, const struct bounds *bounds)
+static bool classes_ok(const struct blob *blob)
+{
+	for (uint32_t i = 0; i < blob->n_classes; i++) {
+		const struct blob_class *c = &blob->classes[i];
+
+		if (!text_ok(blob, c->name) || !text_ok(blob, c->owner) ||
+		    !text_ok(blob, c->purpose) || !text_ok(blob, c->fallback))
+			return false;
+		if (c->never_with >> blob->n_classes != 0 || !rules_ok(blob, &c->mode) ||
+		    !run_ok(c->principal_first, c->principal_count,
+			    count_of(blob, BLOB_PRINCIPALS)))
+			return false;
+	}
+	return true;
+}
+
+static bool vendors_ok(const struct blob *blob)
+{
+	for (uint32_t i = 0; i < blob->n_vendors; i++) {
+		const struct blob_vendor *v = &blob->vendors[i];
+
+		if (!text_ok(blob, v->name) || (i > 0 && !names_ascend(blob, v[-1].name, v->name)))
+			return false;
+	}
+	return blob->header->default_vendor == BLOB_NO_INDEX ||
+	       blob->header->default_vendor < blob->n_vendors;
+}
+
+/* A link that leads over to the next one must have a next one, of a kind that can. */
+static bool link_ok(const struct blob *blob, const struct blob_link *link, bool last)
+{
+	uint32_t kind;
+
+	if (link->limit >= blob->n_limits ||
+	    link->flags & ~(LINK_BACKING | LINK_OR | LINK_RELEASED))
+		return false;
+	kind = blob->limits[link->limit].kind;
+	if (last && link->flags & (LINK_BACKING | LINK_OR))
+		return false;
+	return (!(link->flags & LINK_BACKING) || kind == KIND_BUCKET) &&
+	       (!(link->flags & LINK_RELEASED) || kind == KIND_WINDOW);
+}
+
+/* A run for each vendor and class. */
+static bool runs_ok(const struct blob *blob)
+{
+	const uint32_t n = count_of(blob, BLOB_RUNS);
+
+	if (n != (uint64_t)blob->n_vendors * blob->n_classes)
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct blob_run *run = &blob->runs[i];
+
+		if (run->count > RATION_LINKS_MAX ||
+		    !run_ok(run->first, run->count, count_of(blob, BLOB_LINKS)))
+			return false;
+		for (uint32_t j = 0; j < run->count; j++) {
+			if (!link_ok(blob, &blob->links[run->first + j], j + 1 == run->count))
+				return false;
+		}
+	}
+	return true;
+}
+
+/* A calendar's arithmetic divides by the length and counts from the offset. */
+static bool calendar_ok(const struct blob_limit *l)
+{
+	return l->calendar <= CALENDAR_MONTH && l->numbers.period_ns >= WINDOW_MIN_NS &&
+	       l->numbers.period_ns <= INT64_MAX && l->offset_ns >= 0 &&
+	       (uint64_t)l->offset_ns < l->numbers.period_ns;
+}
+
+static bool limit_ok(const struct blob *blob, const struct blob_limit *l)
+{
+	if (!text_ok(blob, l->name) || !text_ok(blob, l->vendor) || !text_ok(blob, l->unit))
+		return false;
+	if (l->kind <= KIND_NONE || l->kind >= KIND_COUNT || l->role > LIMIT_CEILING ||
+	    l->parent >= blob->n_limits)
+		return false;
+	if (l->class_index != BLOB_NO_INDEX && l->class_index >= blob->n_classes)
+		return false;
+	if (!zone_ok(blob, l->zone) || !rules_ok(blob, &l->mode))
+		return false;
+	return l->kind != KIND_WINDOW || calendar_ok(l);
+}
+
+static bool limits_ok(const struct blob *blob)
 {
 	if (blob->n_limits >= LINK_LIMITS_MAX)
 		return false;
 	for (uint32_t i = 0; i < blob->n_limits; i++) {
-		const struct blob_limit *l = &blob->limits[i];
-
-		if (l->name >= bounds->text || l->vendor >= bounds->text || l->unit >= bounds->text)
-			return false;
-		if (l->kind != KIND_BUCKET)
+		if (!limit_ok(blob, &blob->limits[i]))
 			return false;
 	}
 	return true;
@@ -113,13 +240,13 @@ static bool overrides_ok(const struct blob *blob, const struct blob_tenant *t)
 	return true;
 }
 
-static bool tenants_ok(const struct blob *blob, const struct bounds *bounds)
+static bool tenants_ok(const struct blob *blob)
 {
 	for (uint32_t i = 0; i < blob->n_tenants; i++) {
 		const struct blob_tenant *t = &blob->tenants[i];
 
-		if (t->name >= bounds->text || t->plan >= bounds->text ||
-		    !run_ok(t->override_first, t->override_count, bounds->overrides))
+		if (!text_ok(blob, t->name) || !text_ok(blob, t->plan) ||
+		    !run_ok(t->override_first, t->override_count, count_of(blob, BLOB_OVERRIDES)))
 			return false;
 		if (i > 0 && !names_ascend(blob, t[-1].name, t->name))
 			return false;
@@ -129,24 +256,30 @@ static bool tenants_ok(const struct blob *blob, const struct bounds *bounds)
 	return true;
 }
 
-static bool contents_ok(const struct blob *blob)
+static bool principals_ok(const struct blob *blob)
 {
-	const struct blob_header *header = blob->header;
-	const struct bounds bounds = {
-		.text = header->tables[BLOB_TEXT].count,
-		.chain = header->tables[BLOB_CHAIN].count,
-		.overrides = header->tables[BLOB_OVERRIDES].count,
-	};
-
-	if (bounds.text == 0 || blob->text[0] != '\0' || blob->text[bounds.text - 1] != '\0')
-		return false;
-	for (uint32_t i = 0; i < blob->n_classes; i++) {
-		if (blob->classes[i].name >= bounds.text)
+	for (uint32_t i = 0; i < count_of(blob, BLOB_PRINCIPALS); i++) {
+		if (blob->principals[i].group > 1)
 			return false;
 	}
-	if (header->default_vendor != BLOB_NO_INDEX && header->default_vendor >= blob->n_vendors)
+	return true;
+}
+
+static bool contents_ok(const struct blob *blob)
+{
+	static bool (*const checks[])(const struct blob *) = {
+		zones_ok,   all_rules_ok, classes_ok, principals_ok,
+		vendors_ok, limits_ok,    runs_ok,    tenants_ok,
+	};
+	const uint32_t text = count_of(blob, BLOB_TEXT);
+
+	if (text == 0 || blob->text[0] != '\0' || blob->text[text - 1] != '\0')
 		return false;
-	return limits_ok(blob, &bounds) && vendors_ok(blob, &bounds) && tenants_ok(blob, &bounds);
+	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
+		if (!checks[i](blob))
+			return false;
+	}
+	return true;
 }
 
 bool blob_open(const void *mem, uint64_t size, struct blob *ret_blob)
@@ -160,10 +293,15 @@ bool blob_open(const void *mem, uint64_t size, struct blob *ret_blob)
 		.header = header,
 		.classes = table_of(header, BLOB_CLASSES),
 		.vendors = table_of(header, BLOB_VENDORS),
-		.chain = table_of(header, BLOB_CHAIN),
+		.runs = table_of(header, BLOB_RUNS),
+		.links = table_of(header, BLOB_LINKS),
 		.limits = table_of(header, BLOB_LIMITS),
 		.tenants = table_of(header, BLOB_TENANTS),
 		.overrides = table_of(header, BLOB_OVERRIDES),
+		.rules = table_of(header, BLOB_RULES),
+		.zones = table_of(header, BLOB_ZONES),
+		.changes = table_of(header, BLOB_CHANGES),
+		.principals = table_of(header, BLOB_PRINCIPALS),
 		.text = table_of(header, BLOB_TEXT),
 		.n_classes = header->tables[BLOB_CLASSES].count,
 		.n_vendors = header->tables[BLOB_VENDORS].count,
@@ -236,4 +374,112 @@ const struct blob_numbers *blob_numbers_for(const struct blob *blob, uint32_t li
 		}
 	}
 	return &blob->limits[limit].numbers;
+}
+
+/* --- calendars and times of day --- */
+
+static struct calendar zone_calendar(const struct blob *blob, uint32_t zone)
+{
+	struct calendar calendar = {.unit = CALENDAR_DAY};
+
+	if (zone != BLOB_NO_INDEX) {
+		const struct blob_zone *z = &blob->zones[zone];
+
+		calendar.changes = blob->changes + z->change_first;
+		calendar.n_changes = z->change_count;
+		calendar.first_offset = z->first_offset;
+	}
+	return calendar;
+}
+
+struct calendar blob_calendar(const struct blob *blob, const struct blob_limit *limit)
+{
+	struct calendar calendar = zone_calendar(blob, limit->zone);
+
+	calendar.unit = (enum calendar_unit)limit->calendar;
+	calendar.length_ns = limit->numbers.period_ns;
+	calendar.offset_ns = limit->offset_ns;
+	return calendar;
+}
+
+/* A wall clock somewhere: what it shows, and when it next is put forward or back. */
+struct shown {
+	uint32_t of_day; /* seconds since midnight */
+	int64_t change;  /* seconds since 1970; INT64_MAX: never */
+};
+
+static struct shown shown_at(const struct calendar *zone, int64_t wall_s)
+{
+	struct shown shown = {.change = INT64_MAX};
+	int32_t offset = zone->first_offset;
+	int64_t of_day;
+
+	for (uint32_t i = 0; i < zone->n_changes; i++) {
+		if (zone->changes[i].at > wall_s) {
+			shown.change = zone->changes[i].at;
+			break;
+		}
+		offset = zone->changes[i].offset;
+	}
+	of_day = (wall_s + offset) % DAY_SECONDS;
+	shown.of_day = (uint32_t)(of_day < 0 ? of_day + DAY_SECONDS : of_day);
+	return shown;
+}
+
+static bool all_day(const struct blob_rule *rule)
+{
+	return rule->from == 0 && rule->until == DAY_SECONDS;
+}
+
+static bool rule_holds(const struct blob_rule *rule, uint32_t of_day)
+{
+	if (rule->from < rule->until)
+		return of_day >= rule->from && of_day < rule->until;
+	return of_day >= rule->from || of_day < rule->until;
+}
+
+/* Seconds until a clock that shows `of_day` next shows `edge`. */
+static uint32_t until_edge(uint32_t of_day, uint32_t edge)
+{
+	return edge > of_day ? edge - of_day : edge + DAY_SECONDS - of_day;
+}
+
+/* The next time a rule may begin or cease to hold. */
+static int64_t rule_until(const struct blob_rule *rule, const struct shown *shown, int64_t wall_s)
+{
+	const uint32_t from = until_edge(shown->of_day, rule->from);
+	const uint32_t until = until_edge(shown->of_day, rule->until);
+	const int64_t edge = wall_s + (from < until ? from : until);
+
+	return edge < shown->change ? edge : shown->change;
+}
+
+uint32_t blob_denied(const struct blob *blob, const struct blob_rules *rules, int64_t wall_ns,
+		     int64_t *ret_until)
+{
+	const int64_t wall_s = wall_ns / SECOND_NS - (wall_ns % SECOND_NS < 0);
+	int64_t until = INT64_MAX;
+	uint32_t denied = UINT32_MAX;
+
+	for (uint32_t i = 0; i < rules->count; i++) {
+		const struct blob_rule *rule = &blob->rules[rules->first + i];
+		struct calendar zone;
+		struct shown shown;
+		int64_t edge;
+
+		if (all_day(rule)) {
+			denied = rule->deny;
+			break;
+		}
+		zone = zone_calendar(blob, rule->zone);
+		shown = shown_at(&zone, wall_s);
+		edge = rule_until(rule, &shown, wall_s);
+		until = edge < until ? edge : until;
+		if (rule_holds(rule, shown.of_day)) {
+			denied = rule->deny;
+			break;
+		}
+	}
+	*ret_until = until > INT64_MAX / SECOND_NS ? INT64_MAX : until * SECOND_NS;
+	return denied;
 }
