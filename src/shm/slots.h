@@ -3,18 +3,30 @@
  * SPDX-License-Identifier: MIT
  *
  *	state[0]	0 (never RECORD_DEAD while it lives)
- *	state[3]	its extent (extent.h): one word a slot; 0: free, else the lease
+ *	state[2]	how many words of the table may hold leases, where that is more than numbers say: 0 unless
+ *			the number of slots was ever lowered
+ *	state[3]	its extent (extent.h): one word a slot
  *
- * lease = [0 | worker slot 12 | incarnation 16 | sequence 15 | start 20]: the word is the lease, there is no second
- * counter. Taking is one CAS from 0 (or from a lease past its maximum hold) to the own word; releasing, expiring and
- * reaping compare the whole word, so nobody ends a lease that is not the one he means. sequence is never 0 and, with
- * worker and incarnation and start, names one lease for ever. start is in units of 2^30 ticks (134 ms), modulo 2^20
- * (39 hours). A free slot taken by a stopped worker's late CAS is a free slot taken; that the record still is the
- * same one it checks afterwards, and ends its lease if not.
+ *	lease	[0 | worker slot + 1 : 13 | incarnation 16 | sequence 11 | start 23]
+ *	free	[0 | 0 : 13 | 1 | generation 25 | bucket 24]
+ *	spent	[0 | 0 : 13 | 0 1 | 0 25 | start 23]	held by nobody, as after a lost history
+ *	closed	0
+ *
+ * The word is the lease, there is no second counter. Taking is one CAS from a free word (or from a lease past its
+ * maximum hold) to the own word; releasing, expiring and reaping compare the whole word, so nobody ends a lease that
+ * is not the one he means. A free word belongs to one life of one record: a CAS that comes later than that life
+ * fails, whatever the lines hold by then. So a worker loads the word, checks the generation, then takes.
+ *
+ * start is in units of 2^30 ticks (134 ms), modulo 2^23 (13 days). Of the ages that are not within the hold, the
+ * nearer half count as over and the other half as not begun yet, for a worker may look with a clock that it read
+ * before the lease was taken: six days before, at the longest.
  *
  * Classes: the first slots of the table are guaranteed ranges, each for one class alone; the rest is shared. A class
  * with a ceiling looks at the first (ceiling - own) of the shared ones from below, all others from above, so
  * that they meet last.
+ *
+ * Fewer slots than before: leases beyond the new number stay until they end, and each counts as if it held one of
+ * those that remain.
  */
 #ifndef RATION_SHM_SLOTS_H
 #define RATION_SHM_SLOTS_H
@@ -36,17 +48,23 @@ uint64_t slots_pack(uint32_t slots, uint64_t hold_ns);
 uint32_t slots_count(uint64_t numbers);
 uint64_t slots_hold(uint64_t numbers); /* ticks; 0: none */
 
-/* Words to claim for a table: 4 times the slots, so that the number may grow, at least 64. */
+/* Words to claim for a table: 4 times the slots, so that the number may grow, at least 64. A multiple of 8. */
 uint32_t slots_table_words(uint32_t slots);
 
-/* Fill a claimed extent. spent: every slot is held by nobody until its maximum hold (or a minute) is over. */
-void slots_first(struct seg *seg, uint32_t extent, uint32_t words, uint64_t numbers, uint64_t now,
-		 bool spent);
+/*
+ * Fill the extent that was claimed for a record, whose generation is that of the life to come. spent: every slot is
+ * held by nobody until its maximum hold (or a minute) is over.
+ */
+void slots_first(struct seg *seg, uint32_t bucket, uint32_t extent, uint32_t words,
+		 uint64_t numbers, uint64_t now, bool spent);
 
 /* identity: worker_identity() (worker.h). sequence: the caller's counter, any value. */
 uint64_t slots_lease(uint64_t identity, uint32_t sequence, uint64_t now);
 
-/* look fills taken->word with nothing to rely on; charge: taken->word the lease, taken->charged the slot. */
+/*
+ * A demand takes one slot, and needs that many more to be free as are to go to others (demand->ahead). charge fills
+ * taken->word with the lease, taken->charged with the slot; look fills them with nothing to rely on.
+ */
 enum take slots_look(const struct seg *seg, const struct link *link, const struct demand *demand,
 		     const struct instant *at, struct taken *ret_taken, struct shortage *ret_why);
 enum take slots_charge(struct seg *seg, const struct link *link, const struct demand *demand,
@@ -55,14 +73,33 @@ enum take slots_charge(struct seg *seg, const struct link *link, const struct de
 /* End a lease. False: it was not there any more (expired, reaped). */
 bool slots_release(struct seg *seg, const struct charge_ref *charge);
 
-/* End every lease of a (dead) worker slot, all incarnations. Calls freed(user, bucket) for each bucket that got a slot
- * back. Returns how many leases. */
+/*
+ * End every lease of a (dead) worker slot, all incarnations. Calls freed(user, bucket), which may be NULL, for each bucket
+ * that got a slot back. Returns how many leases.
+ */
 typedef void slots_freed(void *user, uint32_t bucket);
 uint32_t slots_reap(struct seg *seg, uint32_t worker, slots_freed *freed, void *user);
 
+/* New numbers for a linked record. Supervisor only. */
+void slots_retune(struct seg *seg, uint32_t bucket, uint64_t numbers);
+
+/*
+ * Before a record is reclaimed: close every word, so that none can be taken any more. False: a lease is held, and
+ * the table is open as before. Supervisor only; killed half-way, slots_repair() opens the table again.
+ */
+bool slots_close(struct seg *seg, uint32_t bucket, uint64_t now);
+
+/*
+ * Whether the words of a linked record can be true: free as this life's are, or held by the incarnation that has the
+ * worker slot. repair frees those that are not, which also ends leases that outlived their worker; false: nothing
+ * was done (the record's extent or numbers may be past repair).
+ */
+bool slots_plausible(const struct seg *seg, uint32_t bucket);
+bool slots_repair(struct seg *seg, uint32_t bucket);
+
 /* For displays: the i-th slot's lease (0: free), and who holds it since when. */
 uint64_t slots_word(const struct seg *seg, uint32_t bucket, uint32_t i);
-uint32_t slots_holder(uint64_t lease);              /* worker slot */
+uint32_t slots_holder(uint64_t lease);              /* worker slot; UINT32_MAX: nobody (spent) */
 uint64_t slots_since(uint64_t lease, uint64_t now); /* ticks, to 134 ms */
 
 #endif
