@@ -52,7 +52,7 @@ BENCHES      := $(patsubst %.c,%,$(wildcard bench/bench_*.c))
 TESTS        := $(patsubst %.c,%,$(wildcard tests/test_*.c))
 TSAN_TESTS   := $(patsubst %.c,%,$(wildcard tests/tsan_*.c))
 # The explorer of interleavings: what all areas share, and one program an area. A mutant is named after its area.
-MODEL_ENGINE := coroutine explore reference report taker visited world
+MODEL_ENGINE := coroutine explore main reference report taker visited world
 MODEL_AREAS  := $(filter-out $(MODEL_ENGINE),$(patsubst tests/model/%.c,%,$(wildcard tests/model/*.c)))
 MUTANTS      := $(sort $(wildcard tests/model/mutants/*.patch))
 STEP_TESTS   := $(patsubst %.c,%,$(wildcard tests/step_*.c))
@@ -242,7 +242,7 @@ model: model-build
 	@$(mutate) $(MUTATE) $(MODEL_AREAS)
 else
 model: model-build
-	@set -e; for area in $(MODEL_AREAS); do $(B)/model/$$area --all; done
+	@set -e; for area in $(MODEL_AREAS); do $(B)/model/$$area --all --compare; done
 	@$(MAKE) --no-print-directory -s model-list | grep ^check >$(B)/model.list
 	@RATION_BUILD=$(B)/asan tests/run_tests.sh $(JOBS) $(B)/model.list
 endif

@@ -5,13 +5,12 @@
 #include "explore.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "coroutine.h"
 #include "report.h"
+#include "search.h"
 #include "visited.h"
 
 #define DEPTH_MAX  4000
@@ -38,8 +37,6 @@ struct image {
 	struct control control;
 };
 
-const struct scenario *scenario;
-
 static struct control control;
 static struct image images[DEPTH_MAX];
 static unsigned depth;
@@ -51,16 +48,12 @@ static unsigned char touches[WORLD_MAX / 4], writes_to[WORLD_MAX / 4];
 static bool contended[WORLD_MAX / 4];
 
 static struct {
-	unsigned bound; /* preemptions; UINT32_MAX: none */
-	bool again;     /* contention was met for a word that was taken for calm */
+	struct search_how how;
+	bool again; /* contention was met for a word that was taken for calm */
 	bool failed;
 	bool too_large;
-	uint64_t steps;
 	uint64_t ends; /* different last states */
 } search;
-
-/* No reduction: every access is a point of choice and a place to die. */
-static bool plain;
 
 /* --- what actors call --- */
 
@@ -181,7 +174,7 @@ static bool able(int i)
 
 static bool may_be_killed(int i)
 {
-	return control.kills < scenario->kills && (plain || control.next[i].writes) &&
+	return control.kills < scenario->kills && (search.how.plain || control.next[i].writes) &&
 	       !(scenario->actors[i].flags & ACTOR_IMMORTAL);
 }
 
@@ -190,7 +183,7 @@ static bool is_calm(int i)
 {
 	const struct access *next = &control.next[i];
 
-	if (plain)
+	if (search.how.plain)
 		return false;
 	if (next->offset == NOWHERE)
 		return !control.ready[i];
@@ -213,7 +206,6 @@ static void step(int i)
 {
 	struct step *made = report_step(i, &control.next[i]);
 
-	search.steps++;
 	co_resume(i);
 	report_outcome(made);
 	if (control.state[i] == ACTOR_FINISHED)
@@ -279,7 +271,7 @@ static struct hash state_hash(void)
 	world_hash(&h);
 	hash_bytes(&h, control.state, sizeof(control.state));
 	hash_word(&h, control.kills);
-	if (search.bound != UINT32_MAX) {
+	if (search.how.bound != UINT32_MAX) {
 		hash_word(&h, control.last);
 		hash_word(&h, control.preemptions);
 	}
@@ -315,7 +307,7 @@ static bool take_turn(int i)
 	control.last = (uint64_t)i + 1;
 	if (last == 0 || last == control.last || !able((int)last - 1))
 		return true;
-	return ++control.preemptions <= search.bound;
+	return ++control.preemptions <= search.how.bound;
 }
 
 /* All that can happen next with actor i. */
@@ -425,106 +417,31 @@ static void begin(void)
 	}
 }
 
-/* Explore one scenario with one bound, again and again until what is calm is known. */
-static double explore_scenario(unsigned bound)
+void search_forget(void)
 {
-	double executions;
-
-	do {
-		search.bound = bound;
-		search.again = search.failed = search.too_large = false;
-		search.steps = search.ends = 0;
-		depth = 0;
-		visited_clear();
-		report_rewind(0);
-		begin();
-		executions = explore();
-	} while (search.again && !search.failed);
-	return executions;
-}
-
-static double seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-/* A violation with as few preemptions as there are; true if there is one. */
-static bool hunt(unsigned from, unsigned up_to)
-{
-	for (unsigned bound = from; bound <= up_to; bound++) {
-		(void)explore_scenario(bound);
-		if (search.failed)
-			return true;
-	}
-	return false;
-}
-
-/*
- * Most mistakes need few preemptions, and are easiest to understand with few. So those go first; it
- * also finds most of the contention before the large exploration.
- */
-#define EARLY_PREEMPTIONS 1
-#define HUNT_PREEMPTIONS  3
-
-/* True: what must hold holds. hunting: a violation is likely. */
-static bool run(bool hunting)
-{
-	const unsigned bound = scenario->preemptions ? scenario->preemptions : UINT32_MAX;
-	const double began = seconds();
-	struct result result = {.executions = 0};
-
 	memset(touches, 0, sizeof(touches));
 	memset(writes_to, 0, sizeof(writes_to));
 	memset(contended, 0, sizeof(contended));
-	report_quietly(false);
-	result.ok = !hunt(0, hunting ? HUNT_PREEMPTIONS : EARLY_PREEMPTIONS);
-	if (result.ok) {
-		report_quietly(!hunting);
-		result.executions = explore_scenario(bound);
-		result.too_large = search.too_large;
-		result.ok = !search.failed && !search.too_large;
-		result.states = visited_count();
-		result.ends = search.ends;
-	}
-	if (search.failed && !hunting && result.states) {
-		report_quietly(false);
-		if (!hunt(EARLY_PREEMPTIONS + 1, HUNT_PREEMPTIONS))
-			(void)explore_scenario(bound);
-	}
-	result.seconds = seconds() - began;
-	report_scenario(&result);
-	return result.ok;
 }
 
-/*
- * --all: the long form too. --hunt: a violation is expected; stop at the first. --plain: without
- * reductions, which must lead to the same number of ends. WORDS: only scenarios about them.
- */
-int main(int argc, char **argv)
+/* Again and again, until what is calm is known. */
+struct result search_scenario(const struct search_how *how)
 {
-	bool all = false, hunting = false;
-	const char *only = NULL;
-	unsigned tested = 0, passed = 0;
+	struct result result = {.ok = false};
 
-	for (int i = 1; i < argc; i++) {
-		all = all || strcmp(argv[i], "--all") == 0;
-		hunting = hunting || strcmp(argv[i], "--hunt") == 0;
-		plain = plain || strcmp(argv[i], "--plain") == 0;
-		if (argv[i][0] != '-')
-			only = argv[i];
-	}
-	for (scenario = model.scenarios; scenario->about; scenario++) {
-		if ((scenario->longer && !all) || (only && !strstr(scenario->about, only)))
-			continue;
-		tested++;
-		passed += run(hunting);
-		if (hunting && passed < tested)
-			break;
-	}
-	printf("%s: Tested: %u | Passing: %u | Failing: %u | Crashing: 0\n", model.area, tested,
-	       passed, tested - passed);
-	return tested == 0 || passed < tested;
+	do {
+		memset(&search, 0, sizeof(search));
+		search.how = *how;
+		depth = 0;
+		visited_clear();
+		report_rewind(0);
+		report_quietly(how->quietly);
+		begin();
+		result.executions = explore();
+	} while (search.again && !search.failed);
+	result.ok = !search.failed && !search.too_large;
+	result.too_large = search.too_large;
+	result.states = visited_count();
+	result.ends = search.ends;
+	return result;
 }
