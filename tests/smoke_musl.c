@@ -40,7 +40,7 @@ int main(void)
 		.identity = {{1, 2}},
 		.kind = KIND_BUCKET,
 		.numbers = bucket_pack(10, 1000000000, 10),
-		.state = now,
+		.state = {now},
 	};
 	struct ration_error error;
 	struct ration *ration;

@@ -148,7 +148,7 @@ static void insert(enum who who)
 		.identity = {{42, 1}},
 		.kind = KIND_BUCKET,
 		.numbers = bucket_pack(TICKS_PER_SEC, UINT64_C(1000000000), BURST),
-		.state = T0,
+		.state = {T0},
 		.names = {"vendor/limit", "tenant"},
 	};
 
@@ -299,7 +299,7 @@ static void set_up(const struct operation *operation)
 		.identity = {{7, 1}},
 		.kind = KIND_BUCKET,
 		.numbers = bucket_pack(TICKS_PER_SEC, UINT64_C(1000000000), BURST),
-		.state = T0,
+		.state = {T0},
 	};
 
 	memcpy(seg.base, pristine, seg.size);

@@ -19,7 +19,7 @@ static struct bucket_spec spec_of(uint64_t id)
 		.identity = {{id * UINT64_C(0x9e3779b97f4a7c15) + 1, id}},
 		.kind = KIND_BUCKET,
 		.numbers = bucket_pack(10, 1000000000, 10),
-		.state = NOW,
+		.state = {NOW},
 		.names = {"crm/rate", "acme"},
 	};
 }

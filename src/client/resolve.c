@@ -145,7 +145,7 @@ static enum index_result make_bucket(const struct resolving *res, uint32_t limit
 		.identity = identity,
 		.kind = KIND_BUCKET,
 		.numbers = bucket_restamp(numbers->effective, generation),
-		.state = first_tat(res, l, numbers->effective),
+		.state = {first_tat(res, l, numbers->effective)},
 		.scope = l->scope,
 		.names = {[NAME_LIMIT] = name},
 	};

@@ -60,6 +60,13 @@ static inline bool shm_cas(shm_word *w, uint64_t *expected, uint64_t desired)
 						       memory_order_acquire);
 }
 
+static inline bool shm_half_cas(shm_half *h, uint32_t *expected, uint32_t desired)
+{
+	SHM_YIELD(h, sizeof(*h), true);
+	return atomic_compare_exchange_strong_explicit(h, expected, desired, memory_order_acq_rel,
+						       memory_order_acquire);
+}
+
 static inline uint64_t shm_exchange(shm_word *w, uint64_t value)
 {
 	SHM_YIELD(w, sizeof(*w), true);

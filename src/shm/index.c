@@ -5,6 +5,7 @@
 #include "shm/index.h"
 
 #include "shm/bucket.h"
+#include "shm/extent.h"
 #include "shm/names.h"
 
 static shm_word *head_of(const struct seg *seg, struct hash128 identity)
@@ -87,14 +88,35 @@ static enum index_result claim_record(struct seg *seg, uint32_t slot, uint32_t *
 
 static void release_record(struct seg *seg, uint32_t slot, uint32_t bucket)
 {
+	const uint64_t extent = shm_load_relaxed(&seg->hot[bucket].state[3]);
+
+	extent_free(seg, bucket, (uint32_t)(extent >> 32), (uint32_t)extent);
 	shm_store(&seg->hot[bucket].identity[0], 0);
 	shm_store(&seg->hot[bucket].identity[1], 0);
 	shm_store(&seg->cold[bucket].owner, COLD_FREE);
 	shm_store(&seg->workers[slot].claim, 0);
 }
 
-/* Nobody else can see the record yet. */
-static void fill_record(struct seg *seg, uint32_t bucket, const struct bucket_spec *spec)
+/* False: no room. Killed in between, index_recover() frees lines that carry the record's name. */
+static bool claim_extent(struct seg *seg, uint32_t bucket, const struct bucket_spec *spec,
+			 uint64_t *ret_state)
+{
+	uint32_t first;
+
+	shm_store_relaxed(&seg->hot[bucket].state[3], 0);
+	*ret_state = spec->state[0];
+	if (spec->extent_lines == 0)
+		return true;
+	if (!extent_claim(seg, bucket, spec->extent_lines, &first))
+		return false;
+	shm_store_relaxed(&seg->hot[bucket].state[3], extent_word(first, spec->extent_lines));
+	*ret_state = spec->fill(seg, bucket, first, spec->user);
+	return true;
+}
+
+/* Nobody else can see the record yet. state: the first value of state[0]. */
+static void fill_record(struct seg *seg, uint32_t bucket, const struct bucket_spec *spec,
+			uint64_t state)
 {
 	struct seg_hot *hot = &seg->hot[bucket];
 	struct seg_cold *cold = &seg->cold[bucket];
@@ -109,12 +131,12 @@ static void fill_record(struct seg *seg, uint32_t bucket, const struct bucket_sp
 	shm_store_relaxed(&cold->denied, 0);
 	shm_half_store(&hot->kind, spec->kind);
 	shm_store_relaxed(&hot->numbers, spec->numbers);
-	shm_store_relaxed(&hot->state[2], 0);
-	shm_store_relaxed(&hot->state[3], 0);
+	if (spec->kind != KIND_BUCKET) /* whose refund sum goes on from whatever it was */
+		shm_store_relaxed(&hot->state[1], spec->state[1]);
+	shm_store_relaxed(&hot->state[2], spec->state[2]);
 	shm_store_relaxed(&hot->identity[0], spec->identity.word[0]);
 	shm_store_relaxed(&hot->identity[1], spec->identity.word[1]);
-	/* state[1], the refund sum, goes on from whatever it was. */
-	shm_store(&hot->state[0], spec->state);
+	shm_store(&hot->state[0], state);
 }
 
 static void link_done(struct seg *seg, uint32_t slot, uint32_t bucket)
@@ -153,6 +175,7 @@ enum index_result index_insert(struct seg *seg, uint32_t slot, const struct buck
 			       struct bucket_ref *ret_ref)
 {
 	enum index_result result = index_find(seg, spec->identity, ret_ref);
+	uint64_t state;
 	uint32_t bucket;
 
 	if (result != INDEX_ABSENT)
@@ -163,7 +186,11 @@ enum index_result index_insert(struct seg *seg, uint32_t slot, const struct buck
 		return index_find(seg, spec->identity, ret_ref) == INDEX_FOUND ? INDEX_FOUND
 									       : result;
 	}
-	fill_record(seg, bucket, spec);
+	if (!claim_extent(seg, bucket, spec, &state)) {
+		release_record(seg, slot, bucket);
+		return INDEX_FULL;
+	}
+	fill_record(seg, bucket, spec, state);
 	return push(seg, slot, bucket, spec->identity, ret_ref);
 }
 
@@ -181,8 +208,11 @@ void index_recover(struct seg *seg, uint32_t slot)
 	}
 	identity.word[0] = shm_load(&seg->hot[bucket].identity[0]);
 	identity.word[1] = shm_load(&seg->hot[bucket].identity[1]);
-	if (index_find(seg, identity, &found) == INDEX_FOUND && found.bucket == bucket)
+	if (index_find(seg, identity, &found) == INDEX_FOUND && found.bucket == bucket) {
 		link_done(seg, slot, (uint32_t)bucket);
-	else
+	} else {
+		/* Lines may carry its name that it could not write down any more. */
+		extent_recover(seg, (uint32_t)bucket);
 		release_record(seg, slot, (uint32_t)bucket);
+	}
 }

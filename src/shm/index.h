@@ -22,9 +22,17 @@ struct bucket_spec {
 	struct hash128 identity; /* never 0, 0 */
 	enum seg_kind kind;
 	uint64_t numbers;
-	uint64_t state; /* first value of state[0]; a token bucket starts full: TAT = now */
+	/*
+	 * First values of the state words; a token bucket starts full: state[0], the TAT, is now. Its state[1], the
+	 * refund sum, goes on from whatever it was; state[3] of kinds with an extent is that.
+	 */
+	uint64_t state[3];
 	uint32_t scope;
-	const char *names[6]; /* enum seg_name; NULL or "": none */
+	const char *names[6];  /* enum seg_name; NULL or "": none */
+	uint32_t extent_lines; /* 0: none */
+	/* Fills all words of the extent; returns the first value of state[0]. */
+	uint64_t (*fill)(struct seg *seg, uint32_t bucket, uint32_t first_line, void *user);
+	void *user;
 };
 
 /* Which record, and which of its lives. */

@@ -52,7 +52,7 @@ static void op_insert(void *self, const struct op *op)
 		.identity = identity_of(op->a),
 		.kind = KIND_BUCKET,
 		.numbers = numbers_of(1, 4),
-		.state = T0,
+		.state = {T0},
 		.names = {scenario->with[NAMED] ? "limit" : NULL},
 	};
 	struct bucket_ref ref = {0, 0};

@@ -87,7 +87,7 @@ struct bucket_ref make_bucket(uint64_t id, uint64_t ticks, uint64_t burst, uint6
 		.identity = {{id, 1}},
 		.kind = KIND_BUCKET,
 		.numbers = numbers_of(ticks, burst),
-		.state = T0 + spent * ticks,
+		.state = {T0 + spent * ticks},
 	};
 	struct bucket_ref ref = {0, 0};
 
