@@ -28,28 +28,31 @@ static struct link link_to(struct bucket_ref ref, uint32_t unit)
 	};
 }
 
-/* False if the costs do not name the unit of some link. */
 static bool prepare(const struct link *links, uint32_t n, uint64_t requests, uint64_t tokens,
-		    struct ration_ticket *ticket)
+		    uint64_t now, struct draw *draw)
 {
 	const struct charge costs[] = {{REQUESTS, requests}, {TOKENS, tokens}};
-	bool named = true;
 
-	for (uint32_t i = 0; i < n; i++)
-		named &= chain_prepare(&links[i], costs, 2, &ticket->links[i]);
-	return named;
+	*draw = (struct draw){.links = links, .n_links = n, .at = {.now = now}};
+	return chain_units(draw, costs, 2);
 }
 
 static enum take take(struct seg *seg, const struct link *links, uint32_t n, uint64_t requests,
 		      uint64_t tokens, uint64_t now, struct ration_ticket *ticket,
 		      struct verdict *verdict)
 {
-	if (!prepare(links, n, requests, tokens, ticket))
-		__builtin_trap();
-	const enum take seen = chain_look(seg, ticket, n, now, verdict);
+	struct draw draw;
+	enum take result;
 
+	if (!prepare(links, n, requests, tokens, now, &draw))
+		__builtin_trap();
 	ticket->n_links = 0;
-	return seen == TAKE_ADMIT ? chain_charge(seg, ticket, n, now, verdict) : seen;
+	ticket->permit = now;
+	result = chain_look(seg, &draw);
+	if (result == TAKE_ADMIT)
+		result = chain_charge(seg, &draw, ticket);
+	*verdict = draw.verdict;
+	return result;
 }
 
 Test(chain, a_denial_charges_nothing_and_names_the_last_link_to_have_room)
@@ -70,12 +73,12 @@ Test(chain, a_denial_charges_nothing_and_names_the_last_link_to_have_room)
 	cr_assert_eq(take(&seg, links, 3, 3, 0, NOW, &ticket, &verdict), TAKE_WAIT);
 	cr_assert_eq(ticket.n_links, 0);
 	cr_assert_eq(verdict.link, 2);
-	cr_assert_eq(verdict.left, 0);
-	cr_assert_eq(verdict.size, 5);
+	cr_assert_eq(verdict.why.left, 0);
+	cr_assert_eq(verdict.why.size, 5);
 	cr_assert_eq(verdict.needed, 3);
-	cr_assert_eq(verdict.retry_at, NOW + 3 * TICKS_PER_SEC);
+	cr_assert_eq(verdict.why.retry_at, NOW + 3 * TICKS_PER_SEC);
 	cr_assert_eq(seg_left(&seg, refs[0], NOW), 5);
-	cr_assert_eq(take(&seg, links, 3, 3, 0, verdict.retry_at - 1, &ticket, &verdict),
+	cr_assert_eq(take(&seg, links, 3, 3, 0, verdict.why.retry_at - 1, &ticket, &verdict),
 		     TAKE_WAIT);
 	cr_assert_eq(take(&seg, links, 3, 3, 0, NOW + 3 * TICKS_PER_SEC, &ticket, &verdict),
 		     TAKE_ADMIT);
@@ -93,9 +96,10 @@ Test(chain, each_link_is_charged_in_its_own_unit)
 	struct link links[3] = {link_to(refs[0], REQUESTS), link_to(refs[1], TOKENS),
 				link_to(refs[2], 12345)};
 	struct ration_ticket ticket;
+	struct draw draw;
 	struct verdict verdict;
 
-	cr_assert_not(prepare(links, 3, 1, 300, &ticket));
+	cr_assert_not(prepare(links, 3, 1, 300, NOW, &draw));
 	links[2].flags |= LINK_HAS_DEFAULT;
 	links[2].default_cost = 7;
 	cr_assert_eq(take(&seg, links, 3, 1, 300, NOW, &ticket, &verdict), TAKE_ADMIT);
@@ -104,7 +108,7 @@ Test(chain, each_link_is_charged_in_its_own_unit)
 	cr_assert_eq(seg_left(&seg, refs[2], NOW), 43);
 	cr_assert_eq(take(&seg, links, 3, 1, 1001, NOW, &ticket, &verdict), TAKE_NEVER);
 	cr_assert_eq(verdict.link, 1);
-	cr_assert_eq(verdict.size, 1000);
+	cr_assert_eq(verdict.why.size, 1000);
 }
 
 Test(chain, cancel_gives_back_every_link_and_settle_the_difference)
@@ -125,10 +129,10 @@ Test(chain, cancel_gives_back_every_link_and_settle_the_difference)
 	cr_assert_eq(seg_left(&seg, refs[1], now), 1000);
 
 	cr_assert_eq(take(&seg, links, 2, 2, 600, now, &ticket, &verdict), TAKE_ADMIT);
-	chain_settle_link(&seg, &ticket.links[1], 100, at, &now);
+	chain_settle_link(&seg, &ticket, 1, 100, at, &now);
 	cr_assert_eq(seg_left(&seg, refs[1], now), 900);
 	cr_assert_eq(take(&seg, links, 2, 2, 600, now, &ticket, &verdict), TAKE_ADMIT);
-	chain_settle_link(&seg, &ticket.links[1], 1500, at, &now);
+	chain_settle_link(&seg, &ticket, 1, 1500, at, &now);
 	cr_assert_eq(seg_left(&seg, refs[1], now), 0);
 	cr_assert_eq(seg_left(&seg, refs[1], now + 601 * TICKS_PER_SEC), 1, "600 in debt");
 	seg_verify(&seg, now, true);

@@ -117,7 +117,7 @@ struct ration_denial {
 	uint64_t retry_at_ns; /* the same as a CLOCK_BOOTTIME time of this process */
 };
 
-/* Set in a ticket: the policy runs in shadow mode and would have denied; nothing was charged. */
+/* Set in a ticket: a limit in shadow mode would have denied, and was not charged; the denial names it. */
 #define RATION_TICKET_SHADOW UINT32_C(1)
 
 /* One bucket's part of a ticket. For the library alone. */
@@ -226,6 +226,12 @@ RATION_API int ration_settle(struct ration *ration, struct ration_ticket *ticket
 
 /* Give a ticket back because the request never left, and end the ticket. Otherwise like settle. */
 RATION_API int ration_cancel(struct ration *ration, struct ration_ticket *ticket);
+
+/*
+ * End a ticket whose request is over: its costs stay as estimated, its leases (slots of concurrency
+ * limits) are free again. settle and cancel end leases too. Otherwise like settle.
+ */
+RATION_API int ration_release(struct ration *ration, struct ration_ticket *ticket);
 
 /*
  * Whether a request may still be sent on this ticket: a permit is good for the policy's `delay`.

@@ -10,6 +10,8 @@
 
 #include "client/attachment.h"
 #include "client/memory.h"
+#include "shm/chain.h"
+#include "shm/slots.h"
 #include "shm/stat.h"
 
 /* Costs with hashed units; one place more for the request itself. */
@@ -66,12 +68,19 @@ static uint64_t clock_ticks(void *user)
 	return client_now(user);
 }
 
+/* --- the usual acquire: a chain of plain token buckets at their default costs --- */
+
 enum prepared {
 	LOOKED,      /* and every link admits */
 	PREPARED,    /* some link does not, or not in the usual way */
-	NO_UNIT,     /* a limit counts what the costs do not name */
 	OUT_OF_DATE, /* the handle must be resolved again */
 };
+
+static bool head_holds(const struct ration *ration, const struct chain_head *head)
+{
+	return head->n_links <= RATION_LINKS_MAX && head->serial == atomic_load(&ration->serial) &&
+	       head->policy_generation == atomic_load(&ration->policy_generation);
+}
 
 /* Begin a ticket with the chain that the handle holds, and look at each link on the way. */
 static enum prepared prepare(const struct ration_handle *handle, const struct costs *costs,
@@ -79,42 +88,105 @@ static enum prepared prepare(const struct ration_handle *handle, const struct co
 {
 	const struct ration *ration = handle->ration;
 	const uint64_t begun = handle_begin(handle);
-	bool named = true, admit = true;
+	bool admit = true;
 
 	*head = handle_head(handle);
-	if (head->n_links > RATION_LINKS_MAX)
+	if (!head_holds(ration, head))
 		return OUT_OF_DATE;
+	if (!(head->flags & CHAIN_PLAIN))
+		return PREPARED;
 	for (size_t i = 0; i < head->n_links; i++) {
+		const uint32_t classes = (UINT32_C(2) << CHAIN_CLASS(head->flags)) - 1;
 		const struct link link = handle_link(handle, i);
 		struct ration_ticket_link *taken = &ticket->links[i];
 
-		named &= chain_prepare(&link, costs->charge, costs->n, taken);
-		admit &= link.bucket < ration->seg.n_buckets &&
-			 chain_admits(&ration->seg, &link, taken, now);
+		admit &= chain_prepare(&link, costs->charge, costs->n, taken) &&
+			 link.bucket < ration->seg.n_buckets &&
+			 chain_admits(&ration->seg, &link, classes, taken, now);
 	}
-	if (!handle_same(handle, begun) || head->serial != atomic_load(&ration->serial) ||
-	    head->policy_generation != atomic_load(&ration->policy_generation))
+	if (!handle_same(handle, begun))
 		return OUT_OF_DATE;
-	if (!named)
-		return NO_UNIT;
 	return admit ? LOOKED : PREPARED;
 }
 
-/* The same with a chain that is resolved now, on this stack. PREPARED, or why it cannot be. */
-static int prepare_anew(struct ration_handle *handle, const struct costs *costs,
-			struct chain_head *head, struct ration_ticket *ticket)
+static void grant(struct ration *ration, uint64_t delay, uint64_t now, uint32_t flags,
+		  struct ration_ticket *ticket)
 {
-	struct chain chain;
-	bool named = true;
-	const int result = resolve_chain(handle, &chain, NULL);
+	const uint32_t slot = atomic_load_explicit(&ration->slot, memory_order_relaxed);
 
+	ticket->owner = atomic_load_explicit(&ration->identity, memory_order_relaxed);
+	ticket->permit = now;
+	ticket->expires = now + delay;
+	ticket->flags = flags;
+	for (uint32_t i = 0; i < ticket->n_links; i++)
+		stat_count(&ration->seg, slot, ticket->links[i].bucket, ticket->links[i].generation,
+			   STAT_ADMITTED);
+}
+
+/* True: granted. False: nothing was charged, and it takes a closer look. */
+static bool take_plainly(struct ration_handle *handle, const struct costs *costs, uint64_t now,
+			 struct ration_ticket *ticket)
+{
+	struct ration *ration = handle->ration;
+	struct chain_head head;
+
+	if (prepare(handle, costs, now, &head, ticket) != LOOKED)
+		return false;
+	if (chain_charge_plain(&ration->seg, ticket, (uint32_t)head.n_links, now)) {
+		grant(ration, head.delay, now, 0, ticket);
+		return true;
+	}
+	chain_give_back(&ration->seg, ticket, clock_ticks, ration);
+	return false;
+}
+
+/* --- every other one --- */
+
+/* One acquire, from one look to the next. */
+struct attempt {
+	struct ration_handle *handle;
+	const struct costs *costs;
+	const struct queue_place *place;
+	struct chain chain;
+	struct draw draw;
+};
+
+/* The chain of the handle, or one that is resolved now, on this stack. */
+static int find_chain(struct attempt *attempt, bool anew)
+{
+	struct ration_handle *handle = attempt->handle;
+	struct chain *chain = &attempt->chain;
+	int result;
+
+	if (!anew && handle_copy(handle, chain) && head_holds(handle->ration, &chain->head) &&
+	    (!(chain->head.flags & CHAIN_WALL) ||
+	     (attempt->draw.at.wall >= chain->head.from &&
+	      attempt->draw.at.wall < chain->head.until)))
+		return 0;
+	result = resolve_chain(handle, chain, NULL);
+	if (result == 0)
+		handle_publish(handle, chain);
+	return result;
+}
+
+static int begin(struct attempt *attempt, bool anew, uint64_t now)
+{
+	struct ration *ration = attempt->handle->ration;
+	struct draw *draw = &attempt->draw;
+	int result;
+
+	draw->at = (struct instant){now, client_wall(ration, now)};
+	result = find_chain(attempt, anew);
 	if (result != 0)
 		return result;
-	handle_publish(handle, &chain);
-	*head = chain.head;
-	for (size_t i = 0; i < head->n_links; i++)
-		named &= chain_prepare(&chain.links[i], costs->charge, costs->n, &ticket->links[i]);
-	return named ? 0 : RATION_EUNIT;
+	draw->links = attempt->chain.links;
+	draw->n_links = (uint32_t)attempt->chain.head.n_links;
+	draw->class_index = CHAIN_CLASS(attempt->chain.head.flags);
+	draw->place = attempt->place;
+	if (attempt->chain.head.flags & CHAIN_SLOTS)
+		draw->lease = slots_lease(atomic_load(&ration->identity),
+					  atomic_fetch_add(&ration->leases, 1), now);
+	return chain_units(draw, attempt->costs->charge, attempt->costs->n) ? 0 : RATION_EUNIT;
 }
 
 static void copy_name(char to[RATION_NAME_MAX + 1], const char *from)
@@ -124,129 +196,159 @@ static void copy_name(char to[RATION_NAME_MAX + 1], const char *from)
 }
 
 /* False if the policy has just been replaced, so that the chain's limit cannot be named. */
-static bool describe(struct ration *ration, const struct chain_head *head,
-		     const struct ration_ticket *ticket, const struct verdict *verdict,
-		     uint64_t now, struct ration_denial *denial)
+static bool describe(const struct attempt *attempt, bool ever, struct ration_denial *denial)
 {
+	struct ration *ration = attempt->handle->ration;
+	const struct verdict *verdict = &attempt->draw.verdict;
+	const uint64_t now = attempt->draw.at.now;
 	const struct blob *blob = policy_enter(ration);
-	const bool current = blob->header->generation == head->policy_generation;
+	const bool current =
+		blob->header->generation == attempt->chain.head.policy_generation;
 
 	if (current) {
 		const struct blob_limit *l =
-			&blob->limits[LINK_LIMIT(ticket->links[verdict->link].flags)];
-		const bool ever = verdict->needed <= verdict->size;
+			&blob->limits[LINK_LIMIT(attempt->chain.links[verdict->link].flags)];
 
 		copy_name(denial->vendor, blob_text(blob, l->vendor));
 		copy_name(denial->limit, blob_text(blob, l->name));
 		copy_name(denial->unit, blob_text(blob, l->unit));
 		denial->scope = l->scope;
 		denial->reserved = 0;
-		denial->left = verdict->left;
-		denial->size = verdict->size;
+		denial->left = verdict->why.left;
+		denial->size = verdict->why.size;
 		denial->needed = verdict->needed;
 		denial->retry_in_ns = 0;
-		if (ever && verdict->retry_at > now)
+		if (ever && verdict->why.retry_at > now)
 			denial->retry_in_ns =
-				(verdict->retry_at - now + TICKS_PER_NS - 1) / TICKS_PER_NS;
+				(verdict->why.retry_at - now + TICKS_PER_NS - 1) / TICKS_PER_NS;
 		denial->retry_at_ns = boot_ns_at(ration, now) + denial->retry_in_ns;
 	}
 	policy_leave(ration);
 	return current;
 }
 
-static void grant(struct ration *ration, const struct chain_head *head, uint64_t now,
-		  uint32_t flags, struct ration_ticket *ticket)
+static void count_denied(struct attempt *attempt)
 {
-	ticket->owner = atomic_load_explicit(&ration->identity, memory_order_relaxed);
-	ticket->permit = now;
-	ticket->expires = now + head->delay;
-	ticket->flags = flags;
-}
+	struct ration *ration = attempt->handle->ration;
+	const struct link *link = &attempt->chain.links[attempt->draw.verdict.link];
 
-static int deny(struct ration *ration, const struct chain_head *head, int code,
-		const struct verdict *verdict, uint64_t now, struct ration_ticket *ticket,
-		struct ration_denial *denial)
-{
-	const struct ration_ticket_link *link = &ticket->links[verdict->link];
-
-	if (denial && !describe(ration, head, ticket, verdict, now, denial))
-		return RATION_CONTENDED;
 	stat_count(&ration->seg, atomic_load_explicit(&ration->slot, memory_order_relaxed),
 		   link->bucket, link->generation, STAT_DENIED);
-	if (!head->shadow)
-		return code;
-	grant(ration, head, now, RATION_TICKET_SHADOW, ticket);
-	return 0;
 }
 
-/* With no supervisor to look after the buckets, whoever meets an impossible value puts it right. */
-static void mend(struct ration_handle *handle, const struct ration_ticket_link *link)
+static int deny(struct attempt *attempt, int code, struct ration_denial *denial,
+		struct waiting *waiting)
 {
-	struct ration *ration = handle->ration;
-	struct seg_hot *hot = &ration->seg.hot[link->bucket];
-	const struct blob *blob = policy_enter(ration);
-	const uint32_t tenant = blob_find_tenant(blob, handle->field[KEY_TENANT]);
-	const struct blob_numbers *numbers =
-		blob_numbers_for(blob, LINK_LIMIT(link->flags), tenant);
-	const bucket_numbers wanted =
-		bucket_restamp(numbers->effective, (uint32_t)blob->header->generation);
-	bool mended = false;
+	const struct verdict *verdict = &attempt->draw.verdict;
+	const struct link *link = &attempt->chain.links[verdict->link];
 
-	if (shm_load_relaxed(&hot->numbers) != wanted) {
-		shm_store(&hot->numbers, wanted);
-		mended = true;
-	}
-	policy_leave(ration);
-	if (bucket_repair(hot, clock_ticks, ration))
-		mended = true;
-	if (mended)
-		shm_add(&ration->seg.control->repaired, 1);
-}
-
-/* An impossible value denies, unless it was one in passing. */
-static int corrupt(struct ration_handle *handle, const struct ration_ticket_link *link)
-{
-	struct ration *ration = handle->ration;
-
-	if (bucket_plausible(&ration->seg.hot[link->bucket], client_now(ration)))
+	if (denial && !describe(attempt, code == RATION_DENIED, denial))
 		return RATION_CONTENDED;
-	shm_add(&ration->seg.control->corrupt, 1);
-	if (ration->socket < 0)
-		mend(handle, link);
-	return RATION_ECORRUPT;
+	count_denied(attempt);
+	if (waiting)
+		*waiting = (struct waiting){
+			.bucket = link->bucket,
+			.generation = link->generation,
+			.class_index = attempt->draw.class_index,
+			.limit = LINK_LIMIT(link->flags),
+			.policy_generation = attempt->chain.head.policy_generation,
+			.units = verdict->needed,
+			.retry_at = verdict->why.retry_at,
+		};
+	return code;
 }
 
-static int admitted(struct ration *ration, const struct chain_head *head, uint64_t now,
-		    struct ration_ticket *ticket)
+static int admitted(struct attempt *attempt, struct ration_ticket *ticket,
+		    struct ration_denial *denial)
 {
-	const uint32_t slot = atomic_load_explicit(&ration->slot, memory_order_relaxed);
+	struct ration *ration = attempt->handle->ration;
+	const bool shadow = attempt->draw.shadow;
 
-	grant(ration, head, now, 0, ticket);
-	for (uint32_t i = 0; i < ticket->n_links; i++)
-		stat_count(&ration->seg, slot, ticket->links[i].bucket, ticket->links[i].generation,
-			   STAT_ADMITTED);
+	grant(ration, attempt->chain.head.delay, attempt->draw.at.now,
+	      shadow ? RATION_TICKET_SHADOW : 0, ticket);
+	if (shadow) {
+		count_denied(attempt);
+		if (denial)
+			(void)describe(attempt, true, denial);
+	}
 	return 0;
 }
 
-/* A chain did not admit: nothing of it stays charged. */
-static int refused(struct ration_handle *handle, const struct chain_head *head, enum take result,
-		   const struct verdict *verdict, uint64_t now, struct ration_ticket *ticket,
-		   struct ration_denial *denial)
+/* A chain did not admit, and nothing of it stays charged. */
+static int refused(struct attempt *attempt, enum take result, struct ration_denial *denial,
+		   struct waiting *waiting)
 {
-	struct ration *ration = handle->ration;
-
-	chain_give_back(&ration->seg, ticket, clock_ticks, ration);
-	ticket->n_links = 0;
 	switch (result) {
 	case TAKE_WAIT:
-		return deny(ration, head, RATION_DENIED, verdict, now, ticket, denial);
+		return deny(attempt, RATION_DENIED, denial, waiting);
 	case TAKE_NEVER:
-		return deny(ration, head, RATION_OVERSIZE, verdict, now, ticket, denial);
+		return deny(attempt, RATION_OVERSIZE, denial, waiting);
 	case TAKE_STALE:
 	case TAKE_CORRUPT:
-		return corrupt(handle, &ticket->links[verdict->link]);
+		return mend_corrupt(attempt->handle,
+				    &attempt->chain.links[attempt->draw.verdict.link]);
 	default:
 		return RATION_CONTENDED;
+	}
+}
+
+/* Looks that find another combination of links each time: more than that is contention. */
+#define LOOKS 8
+
+/* Look and charge; what was charged of a chain that does not admit is given back. */
+static enum take take_chain(struct attempt *attempt, struct ration_ticket *ticket)
+{
+	struct ration *ration = attempt->handle->ration;
+	enum take result = TAKE_AGAIN;
+
+	for (int i = 0; i < LOOKS; i++) {
+		ticket->n_links = 0;
+		result = chain_look(&ration->seg, &attempt->draw);
+		if (result != TAKE_ADMIT)
+			return result;
+		result = chain_charge(&ration->seg, &attempt->draw, ticket);
+		if (result == TAKE_ADMIT)
+			return result;
+		ticket->permit = attempt->draw.at.now;
+		chain_give_back(&ration->seg, ticket, clock_ticks, ration);
+		ticket->n_links = 0;
+		if (!attempt->draw.again)
+			return result;
+	}
+	return TAKE_AGAIN;
+}
+
+/*
+ * What may be different with a later clock: a record that began another life, a time that seemed impossible, and
+ * a guarantee, whose bucket has room by construction as of now, not as of when this process was last running.
+ */
+static bool worth_another(const struct attempt *attempt, enum take result)
+{
+	const uint32_t link = attempt->draw.verdict.link;
+
+	if (result == TAKE_WAIT)
+		return link > 0 && attempt->chain.links[link - 1].flags & LINK_BACKING;
+	return result == TAKE_STALE || result == TAKE_CORRUPT;
+}
+
+static int take_carefully(struct attempt *attempt, uint64_t now, struct ration_ticket *ticket,
+			  struct ration_denial *denial, struct waiting *waiting)
+{
+	bool anew = false;
+
+	for (int i = 0;; i++) {
+		enum take result;
+		const int code = begin(attempt, anew, now);
+
+		if (code != 0)
+			return code;
+		result = take_chain(attempt, ticket);
+		if (result == TAKE_ADMIT)
+			return admitted(attempt, ticket, denial);
+		if (i > 0 || !worth_another(attempt, result))
+			return refused(attempt, result, denial, waiting);
+		anew = result == TAKE_STALE;
+		now = client_now(attempt->handle->ration);
 	}
 }
 
@@ -257,60 +359,24 @@ static bool policy_moved(const struct ration *ration)
 	       atomic_load(&ration->policy_generation);
 }
 
-/* Prepare, look, charge. 0: ret_seen says how it went. Otherwise why it could not be tried. */
-static int try_once(struct ration_handle *handle, bool anew, const struct costs *costs,
-		    uint64_t now, struct chain_head *head, struct ration_ticket *ticket,
-		    struct verdict *verdict, enum take *ret_seen)
+/* Out of line: the usual acquire needs no room for it. */
+__attribute__((noinline)) static int
+acquire_carefully(struct ration_handle *handle, const struct costs *costs, uint64_t now,
+		  const struct queue_place *place, struct ration_ticket *ticket,
+		  struct ration_denial *denial, struct waiting *waiting)
 {
-	struct seg *seg = &handle->ration->seg;
-	enum prepared prepared = anew ? OUT_OF_DATE : prepare(handle, costs, now, head, ticket);
+	struct attempt attempt;
 
-	ticket->n_links = 0;
-	if (prepared == NO_UNIT)
-		return RATION_EUNIT;
-	if (prepared == OUT_OF_DATE) {
-		const int result = prepare_anew(handle, costs, head, ticket);
-
-		if (result != 0)
-			return result;
-	}
-	*ret_seen = prepared == LOOKED
-			    ? TAKE_ADMIT
-			    : chain_look(seg, ticket, (uint32_t)head->n_links, now, verdict);
-	if (*ret_seen == TAKE_ADMIT)
-		*ret_seen = chain_charge(seg, ticket, (uint32_t)head->n_links, now, verdict);
-	return 0;
+	attempt.handle = handle;
+	attempt.costs = costs;
+	attempt.place = place;
+	attempt.draw.lease = 0;
+	return take_carefully(&attempt, now, ticket, denial, waiting);
 }
 
-/*
- * A second try follows if a record began another life, so that the handle must be resolved again, or
- * if a time seemed impossible: this process may have been stopped since it read its clock.
- */
-static int try_twice(struct ration_handle *handle, const struct costs *costs, uint64_t now,
-		     struct ration_ticket *ticket, struct ration_denial *denial)
-{
-	struct ration *ration = handle->ration;
-	enum take seen = TAKE_ADMIT;
-
-	for (int i = 0;; i++) {
-		struct chain_head head;
-		struct verdict verdict;
-		const int result = try_once(handle, seen == TAKE_STALE, costs, now, &head, ticket,
-					    &verdict, &seen);
-
-		if (result != 0)
-			return result;
-		if (seen == TAKE_ADMIT)
-			return admitted(ration, &head, now, ticket);
-		if (i > 0 || (seen != TAKE_STALE && seen != TAKE_CORRUPT))
-			return refused(handle, &head, seen, &verdict, now, ticket, denial);
-		chain_give_back(&ration->seg, ticket, clock_ticks, ration);
-		now = client_now(ration);
-	}
-}
-
-int ration_acquire(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs,
-		   struct ration_ticket *ret_ticket, struct ration_denial *ret_denial)
+int client_acquire(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs,
+		   const struct queue_place *place, struct ration_ticket *ret_ticket,
+		   struct ration_denial *ret_denial, struct waiting *ret_waiting)
 {
 	struct ration *ration = handle->ration;
 	struct costs read;
@@ -328,7 +394,15 @@ int ration_acquire(struct ration_handle *handle, const struct ration_cost *costs
 	now = client_now(ration);
 	if (policy_moved(ration))
 		policy_update(ration, now);
-	return try_twice(handle, &read, now, ret_ticket, ret_denial);
+	if (!place && take_plainly(handle, &read, now, ret_ticket))
+		return 0;
+	return acquire_carefully(handle, &read, now, place, ret_ticket, ret_denial, ret_waiting);
+}
+
+int ration_acquire(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs,
+		   struct ration_ticket *ret_ticket, struct ration_denial *ret_denial)
+{
+	return client_acquire(handle, costs, n_costs, NULL, ret_ticket, ret_denial, NULL);
 }
 
 /* --- ending a ticket --- */
@@ -348,6 +422,14 @@ static bool ticket_ok(struct ration *ration, const struct ration_ticket *ticket)
 	return true;
 }
 
+/* End a ticket. What it gave back may be what another waits for. */
+static void ended(struct ration *ration, struct ration_ticket *ticket)
+{
+	ticket->owner = 0;
+	for (uint32_t i = 0; i < ticket->n_links; i++)
+		wake_next(ration, ticket->links[i].bucket);
+}
+
 int ration_settle(struct ration *ration, struct ration_ticket *ticket,
 		  const struct ration_cost *actual, size_t n_actual)
 {
@@ -358,11 +440,12 @@ int ration_settle(struct ration *ration, struct ration_ticket *ticket,
 	for (uint32_t i = 0; i < ticket->n_links; i++) {
 		for (uint32_t k = 0; k < read.n; k++) {
 			if (read.charge[k].unit == ticket->links[i].unit)
-				chain_settle_link(&ration->seg, &ticket->links[i],
-						  read.charge[k].amount, clock_ticks, ration);
+				chain_settle_link(&ration->seg, ticket, i, read.charge[k].amount,
+						  clock_ticks, ration);
 		}
 	}
-	ticket->owner = 0;
+	chain_release(&ration->seg, ticket);
+	ended(ration, ticket);
 	return 0;
 }
 
@@ -371,7 +454,16 @@ int ration_cancel(struct ration *ration, struct ration_ticket *ticket)
 	if (!ticket_ok(ration, ticket))
 		return -EINVAL;
 	chain_give_back(&ration->seg, ticket, clock_ticks, ration);
-	ticket->owner = 0;
+	ended(ration, ticket);
+	return 0;
+}
+
+int ration_release(struct ration *ration, struct ration_ticket *ticket)
+{
+	if (!ticket_ok(ration, ticket))
+		return -EINVAL;
+	chain_release(&ration->seg, ticket);
+	ended(ration, ticket);
 	return 0;
 }
 

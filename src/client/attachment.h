@@ -49,6 +49,7 @@ struct ration {
 	_Atomic uint32_t slot;
 	_Atomic uint32_t serial; /* how often the memory behind this attachment was exchanged */
 	atomic_flag inserting;   /* a slot makes one bucket at a time */
+	_Atomic uint32_t leases;  /* how many were asked for: makes each one's word its own */
 	_Atomic uint64_t register_retry_at; /* CLOCK_BOOTTIME ns; a registration failed before */
 	_Atomic int register_error;         /* with this */
 
@@ -67,19 +68,31 @@ struct chain_head {
 	uint64_t policy_generation; /* 0: never resolved */
 	uint64_t delay;             /* ticks that a ticket is good for */
 	uint32_t serial;
-	uint32_t shadow; /* 1: nothing is denied, at any time */
+	uint32_t flags; /* CHAIN_* */
 	uint64_t n_links;
+	int64_t from, until; /* CHAIN_WALL: wall clock times between which it is as resolved, ns since 1970 */
 };
+
+#define CHAIN_CLASS(flags) ((flags)&7)
+#define CHAIN_PLAIN        UINT32_C(0x08) /* every link is plain (shm/chain.h) */
+#define CHAIN_WALL         UINT32_C(0x10) /* windows, or a mode that depends on the time of day */
+#define CHAIN_SLOTS        UINT32_C(0x20) /* takes leases */
 
 struct chain {
 	struct chain_head head;
 	struct link links[RATION_LINKS_MAX];
 };
 
-/* As the words of a handle, low half first; see handle_head(), handle_link() and handle_publish(). */
-#define CHAIN_HEAD_WORDS 4
-#define LINK_WORDS       6
-#define CHAIN_WORDS      (CHAIN_HEAD_WORDS + RATION_LINKS_MAX * LINK_WORDS)
+/*
+ * As the words of a handle, low half first; see handle_head(), handle_link() and handle_publish(). What only unusual
+ * links need stands behind what all of them need.
+ */
+#define CHAIN_HEAD_WORDS  6
+#define LINK_WORDS        6
+#define LINK_SHAPE_WORDS  6
+#define CHAIN_LINK_AT(i)  (CHAIN_HEAD_WORDS + (i) * LINK_WORDS)
+#define CHAIN_SHAPE_AT(i) (CHAIN_LINK_AT(RATION_LINKS_MAX) + (i) * LINK_SHAPE_WORDS)
+#define CHAIN_WORDS       CHAIN_SHAPE_AT(RATION_LINKS_MAX)
 
 struct ration_handle {
 	struct ration *ration;
@@ -135,14 +148,17 @@ static inline struct chain_head handle_head(const struct ration_handle *handle)
 		.policy_generation = handle_word(handle, 0),
 		.delay = handle_word(handle, 1),
 		.serial = (uint32_t)word,
-		.shadow = (uint32_t)(word >> 32),
+		.flags = (uint32_t)(word >> 32),
 		.n_links = handle_word(handle, 3),
+		.from = (int64_t)handle_word(handle, 4),
+		.until = (int64_t)handle_word(handle, 5),
 	};
 }
 
+/* What a plain link needs. */
 static inline struct link handle_link(const struct ration_handle *handle, size_t i)
 {
-	const size_t at = CHAIN_HEAD_WORDS + i * LINK_WORDS;
+	const size_t at = CHAIN_LINK_AT(i);
 	const uint64_t record = handle_word(handle, at), what = handle_word(handle, at + 1);
 
 	return (struct link){
@@ -165,10 +181,41 @@ static inline bool handle_same(const struct ration_handle *handle, uint64_t begu
 	       atomic_load_explicit(&handle->sequence, memory_order_relaxed) == begun;
 }
 
+/* resolve.c: the whole chain of a handle. False: it is being published just now. */
+bool handle_copy(const struct ration_handle *handle, struct chain *ret_chain);
+
 /*
  * Let the next acquires find this chain in the handle. Nothing happens if somebody else is at it.
  */
 void handle_publish(struct ration_handle *handle, const struct chain *chain);
+
+/* acquire.c: where to wait after a denial. */
+struct waiting {
+	uint32_t bucket; /* the one that is the last to have room */
+	uint32_t generation;
+	uint32_t class_index;
+	uint32_t limit; /* index in the policy of this generation: */
+	uint64_t policy_generation;
+	uint64_t units;
+	uint64_t retry_at; /* ticks */
+};
+
+/*
+ * ration_acquire() for somebody who stands in line: place may be NULL. ret_waiting is written with RATION_DENIED;
+ * its bucket is checked against the geometry.
+ */
+int client_acquire(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs,
+		   const struct queue_place *place, struct ration_ticket *ret_ticket,
+		   struct ration_denial *ret_denial, struct waiting *ret_waiting);
+
+/*
+ * mend.c: a link met an impossible value. RATION_CONTENDED if it was one in passing, else RATION_ECORRUPT; with no
+ * supervisor to do it, the value is put right.
+ */
+int mend_corrupt(struct ration_handle *handle, const struct link *link);
+
+/* wait.c: there is room again in this bucket: wake whoever is next in line. One load if nobody is. */
+void wake_next(struct ration *ration, uint32_t bucket);
 
 /* Write an explanation if the caller wants one; returns code. */
 int explain(struct ration_error *error, int code, const char *format, ...)

@@ -28,6 +28,23 @@ static void put(struct ration_handle *handle, size_t i, uint64_t word)
 	atomic_store_explicit(&handle->chain[i], word, memory_order_relaxed);
 }
 
+_Static_assert(sizeof(((struct link *)0)->shape) == (LINK_SHAPE_WORDS - 1) * 8, "and the mark");
+
+static void put_link(struct ration_handle *handle, size_t i, const struct link *link)
+{
+	const size_t at = CHAIN_LINK_AT(i), shape = CHAIN_SHAPE_AT(i);
+
+	put(handle, at, halves(link->bucket, link->generation));
+	put(handle, at + 1, halves(link->unit, link->flags));
+	put(handle, at + 2, link->default_cost);
+	put(handle, at + 3, link->numbers);
+	put(handle, at + 4, link->ticks);
+	put(handle, at + 5, link->room);
+	put(handle, shape, link->mark);
+	for (size_t k = 0; k < LINK_SHAPE_WORDS - 1; k++)
+		put(handle, shape + 1 + k, link->shape[k]);
+}
+
 /*
  * Whose number it is tells a process that was forked while its parent published: nobody will finish that
  * here, so it is taken over.
@@ -37,7 +54,6 @@ void handle_publish(struct ration_handle *handle, const struct chain *chain)
 	const uint32_t pid = worker_pid(atomic_load(&handle->ration->identity));
 	uint64_t seen = atomic_load_explicit(&handle->sequence, memory_order_relaxed);
 	const uint64_t odd = halves((uint32_t)seen + 1 + (uint32_t)(seen & 1), pid);
-	size_t at = CHAIN_HEAD_WORDS;
 
 	if (((seen & 1) && seen >> 32 == pid) ||
 	    !atomic_compare_exchange_strong_explicit(&handle->sequence, &seen, odd,
@@ -46,20 +62,32 @@ void handle_publish(struct ration_handle *handle, const struct chain *chain)
 	atomic_thread_fence(memory_order_release);
 	put(handle, 0, chain->head.policy_generation);
 	put(handle, 1, chain->head.delay);
-	put(handle, 2, halves(chain->head.serial, chain->head.shadow));
+	put(handle, 2, halves(chain->head.serial, chain->head.flags));
 	put(handle, 3, chain->head.n_links);
-	for (size_t i = 0; i < chain->head.n_links; i++, at += LINK_WORDS) {
-		const struct link *link = &chain->links[i];
-
-		put(handle, at, halves(link->bucket, link->generation));
-		put(handle, at + 1, halves(link->unit, link->flags));
-		put(handle, at + 2, link->default_cost);
-		put(handle, at + 3, link->numbers);
-		put(handle, at + 4, link->ticks);
-		put(handle, at + 5, link->room);
-	}
+	put(handle, 4, (uint64_t)chain->head.from);
+	put(handle, 5, (uint64_t)chain->head.until);
+	for (size_t i = 0; i < chain->head.n_links; i++)
+		put_link(handle, i, &chain->links[i]);
 	atomic_store_explicit(&handle->sequence, halves((uint32_t)odd + 1, pid),
 			      memory_order_release);
+}
+
+bool handle_copy(const struct ration_handle *handle, struct chain *ret_chain)
+{
+	const uint64_t begun = handle_begin(handle);
+
+	ret_chain->head = handle_head(handle);
+	if (ret_chain->head.n_links > RATION_LINKS_MAX)
+		return false;
+	for (size_t i = 0; i < ret_chain->head.n_links; i++) {
+		struct link *link = &ret_chain->links[i];
+
+		*link = handle_link(handle, i);
+		link->mark = handle_word(handle, CHAIN_SHAPE_AT(i));
+		for (size_t k = 0; k < LINK_SHAPE_WORDS - 1; k++)
+			link->shape[k] = handle_word(handle, CHAIN_SHAPE_AT(i) + 1 + k);
+	}
+	return handle_same(handle, begun);
 }
 
 /* --- identities --- */
@@ -105,6 +133,10 @@ struct resolving {
 	const struct blob *blob;
 	const char *const *field;
 	uint32_t tenant; /* index, or BLOB_NO_INDEX */
+	uint32_t vendor;
+	uint32_t class_index;
+	uint64_t now;
+	int64_t wall;
 	struct ration_error *error;
 };
 
@@ -184,28 +216,128 @@ static const int index_codes[] = {
 	[INDEX_AGAIN] = RATION_CONTENDED,
 };
 
-static int resolve_link(const struct resolving *res, const struct blob_link *from,
-			uint32_t class_index, struct link *link)
+/* --- a link, as the handle keeps it --- */
+
+static void narrow(struct chain_head *head, int64_t from, int64_t until)
 {
-	const uint32_t limit = from->limit;
-	const struct blob_limit *l = &res->blob->limits[limit];
+	head->flags |= CHAIN_WALL;
+	if (from > head->from)
+		head->from = from;
+	if (until < head->until)
+		head->until = until;
+}
+
+/* Which window it is, for as long as it is. */
+static void shape_window(const struct resolving *res, const struct blob_limit *limit,
+			 struct link *link, struct chain_head *head)
+{
+	const struct blob_vendor *vendor = &res->blob->vendors[res->vendor];
+	const struct calendar calendar = blob_calendar(res->blob, limit);
+	struct calendar_window window;
+
+	calendar_find(&calendar, res->wall, &window);
+	link->shape[WINDOW_INDEX] = window.index;
+	link->shape[WINDOW_START] = (uint64_t)window.start;
+	link->shape[WINDOW_END] = (uint64_t)window.end;
+	link->shape[WINDOW_BEFORE] = vendor->clock_skew_ns + vendor->delay_ns;
+	link->shape[WINDOW_AFTER] = vendor->clock_skew_ns;
+	narrow(head, window.start, window.end);
+}
+
+static void shape_slots(uint64_t range, struct link *link)
+{
+	link->shape[SLOTS_OWN_FIRST] = range & 0xffff;
+	link->shape[SLOTS_OWN_COUNT] = range >> 16 & 0xffff;
+	link->shape[SLOTS_SHARED_FIRST] = range >> 32 & 0xffff;
+	link->shape[SLOTS_CEILING] = range >> 48;
+}
+
+static void shape_link(const struct resolving *res, const struct blob_limit *limit,
+		       const struct blob_numbers *numbers, struct link *link,
+		       struct chain_head *head)
+{
+	const uint64_t by_class = numbers->by_class[res->class_index];
+
+	switch (limit->kind) {
+	case KIND_WINDOW:
+		shape_window(res, limit, link, head);
+		break;
+	case KIND_ROLLING:
+		link->shape[ROLLING_CELL_TICKS] =
+			rolling_cell_ticks(numbers->period_ns, numbers->delay_ns);
+		break;
+	case KIND_SLOTS:
+		shape_slots(by_class, link);
+		link->flags |= LINK_HAS_DEFAULT;
+		link->default_cost = 1;
+		head->flags |= CHAIN_SLOTS;
+		return;
+	default:
+		break;
+	}
+	link->mark = by_class;
+}
+
+/* Whether policy, class and limit all mean it just now, as far as the class is concerned. */
+static bool enforced(const struct resolving *res, const struct blob_limit *limit,
+		     struct chain_head *head)
+{
+	const struct blob_rules *const rules[] = {
+		&res->blob->header->mode,
+		&res->blob->classes[res->class_index].mode,
+		&limit->mode,
+	};
+	bool all = true;
+
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		int64_t until = INT64_MAX;
+		const uint32_t denied = blob_denied(res->blob, rules[i], res->wall, &until);
+
+		if (until != INT64_MAX)
+			narrow(head, INT64_MIN, until);
+		all &= (denied >> res->class_index & 1) != 0;
+	}
+	return all;
+}
+
+static const struct {
+	uint32_t limit, link;
+} limit_flags[] = {
+	{LIMIT_HAS_DEFAULT_COST, LINK_HAS_DEFAULT},
+	{LIMIT_PACED, LINK_PACED},
+	{LIMIT_CLAMP, LINK_CLAMP},
+};
+
+static int resolve_link(const struct resolving *res, const struct blob_link *written,
+			struct chain_head *head, struct link *link)
+{
+	const struct blob_limit *l = &res->blob->limits[written->limit];
+	const struct blob_numbers *numbers =
+		blob_numbers_for(res->blob, written->limit, res->tenant);
 	struct bucket_ref ref = {0, 0};
-	const int code = index_codes[find_bucket(res, limit, &ref)];
+
+	*link = (struct link){
+		.unit = l->unit_hash,
+		.flags = l->kind | written->flags | written->limit << LINK_LIMIT_SHIFT,
+		.default_cost = l->default_cost,
+	};
+	for (size_t i = 0; i < sizeof(limit_flags) / sizeof(limit_flags[0]); i++) {
+		if (l->flags & limit_flags[i].limit)
+			link->flags |= limit_flags[i].link;
+	}
+	if (!enforced(res, l, head))
+		link->flags |= LINK_SHADOW;
+	shape_link(res, l, numbers, link, head);
+	const int code = index_codes[find_bucket(res, written->limit, link, &ref)];
 
 	if (code != 0)
 		return explain(res->error, code, "%s: %s", blob_text(res->blob, l->name),
 			       ration_strerror(code));
-	*link = (struct link){
-		.bucket = ref.bucket,
-		.generation = ref.generation,
-		.unit = l->unit_hash,
-		.flags = l->kind | from->flags | limit << LINK_LIMIT_SHIFT,
-		.default_cost = l->default_cost,
-		.mark = blob_numbers_for(res->blob, limit, res->tenant)->by_class[class_index],
-	};
-	if (l->flags & LIMIT_HAS_DEFAULT_COST)
-		link->flags |= LINK_HAS_DEFAULT;
+	link->bucket = ref.bucket;
+	link->generation = ref.generation;
 	chain_hint(&res->ration->seg, link);
+	if (!link_is_plain(link))
+		head->flags &= ~CHAIN_PLAIN;
 	return 0;
 }
 
@@ -240,35 +372,30 @@ static int unknown_class(const struct resolving *res)
 		       res->field[KEY_CLASS], known);
 }
 
-/* Whether these rules deny a class nothing, at any time. */
-static bool never_denied(const struct blob *blob, const struct blob_rules *rules,
-			 uint32_t class_index)
-{
-	int64_t until;
-
-	return !(blob_denied(blob, rules, 0, &until) >> class_index & 1) && until == INT64_MAX;
-}
-
-static int resolve_in(const struct resolving *res, struct chain *chain)
+static int resolve_in(struct resolving *res, struct chain *chain)
 {
 	const struct blob *blob = res->blob;
-	const uint32_t vendor = blob_find_vendor(blob, res->field[KEY_VENDOR]);
-	const uint32_t class_index = blob_find_class(blob, res->field[KEY_CLASS]);
 	const struct blob_run *run;
 
-	if (vendor == BLOB_NO_INDEX)
+	res->vendor = blob_find_vendor(blob, res->field[KEY_VENDOR]);
+	if (res->vendor == BLOB_NO_INDEX)
 		return unknown_vendor(res);
-	if (class_index == BLOB_NO_INDEX)
+	res->class_index = blob_find_class(blob, res->field[KEY_CLASS]);
+	if (res->class_index == BLOB_NO_INDEX)
 		return unknown_class(res);
-	run = blob_chain(blob, vendor, class_index);
-	chain->head.policy_generation = blob->header->generation;
-	chain->head.shadow = never_denied(blob, &blob->header->mode, class_index) ||
-			     never_denied(blob, &blob->classes[class_index].mode, class_index);
-	chain->head.delay = blob->vendors[vendor].delay_ns * TICKS_PER_NS;
-	chain->head.n_links = run->count;
-	for (uint32_t i = 0; i < chain->head.n_links; i++) {
-		const struct blob_link *link = &blob->links[run->first + i];
-		const int result = resolve_link(res, link, class_index, &chain->links[i]);
+	run = &blob->runs[res->vendor * blob->n_classes + res->class_index];
+	chain->head = (struct chain_head){
+		.policy_generation = blob->header->generation,
+		.delay = blob->vendors[res->vendor].delay_ns * TICKS_PER_NS,
+		.serial = chain->head.serial,
+		.flags = res->class_index | CHAIN_PLAIN,
+		.n_links = run->count,
+		.from = INT64_MIN,
+		.until = INT64_MAX,
+	};
+	for (uint32_t i = 0; i < run->count; i++) {
+		const int result = resolve_link(res, &blob->links[run->first + i], &chain->head,
+						&chain->links[i]);
 
 		if (result != 0)
 			return result;
@@ -283,10 +410,12 @@ int resolve_chain(struct ration_handle *handle, struct chain *ret_chain, struct 
 		.ration = ration,
 		.blob = policy_enter(ration),
 		.field = handle->field,
+		.now = client_now(ration),
 		.error = error,
 	};
 	int result;
 
+	res.wall = client_wall(ration, res.now);
 	res.tenant = blob_find_tenant(res.blob, handle->field[KEY_TENANT]);
 	ret_chain->head.serial = atomic_load(&ration->serial);
 	result = resolve_in(&res, ret_chain);

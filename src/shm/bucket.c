@@ -106,36 +106,103 @@ static uint64_t later(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-uint64_t bucket_retry_at(const struct bucket_view *view)
+uint64_t bucket_retry_at(const struct bucket_view *view, uint64_t now)
 {
 	const uint64_t tolerance = bucket_tolerance(view->numbers);
+	const uint64_t wanted = view->ticks + view->kept;
 
-	return view->ticks >= tolerance ? view->tat : view->tat - (tolerance - view->ticks);
+	if (wanted <= tolerance)
+		return view->tat - (tolerance - wanted);
+	/* More than there ever is: it refills again while those who are ahead are served. */
+	return later(view->tat, now) + (wanted - tolerance);
 }
 
 uint64_t bucket_left(const struct bucket_view *view, uint64_t now)
 {
 	const uint64_t tolerance = bucket_tolerance(view->numbers);
+	const uint64_t spent = view->tat > now ? view->tat - now : 0;
 
-	if (view->tat <= now)
+	if (spent == 0 && view->kept == 0)
 		return bucket_burst(view->numbers);
-	if (view->tat - now >= tolerance)
+	if (spent >= tolerance || view->kept >= tolerance - spent)
 		return 0;
-	return units_in(view->numbers, tolerance - (view->tat - now));
+	return units_in(view->numbers, tolerance - spent - view->kept);
 }
 
-enum take bucket_charge_again(struct seg_hot *hot, uint32_t generation, uint64_t units,
-			      uint64_t now, struct bucket_view *view)
+enum take bucket_charge_for(struct seg_hot *hot, uint32_t generation, const struct demand *demand,
+			    uint64_t now, struct bucket_view *view)
 {
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
-		const enum take result = bucket_look(hot, generation, units, now, view);
+		enum take result;
 
-		if (result != TAKE_ADMIT)
-			return result;
 		if (bucket_try(hot, now, view->ticks, &view->tat))
 			return TAKE_ADMIT;
+		result = bucket_look_for(hot, generation, demand, now, view);
+		if (result != TAKE_ADMIT)
+			return result;
 	}
 	return TAKE_AGAIN;
+}
+
+enum take bucket_charge(struct seg_hot *hot, uint32_t generation, uint64_t units, uint64_t now,
+			struct bucket_view *view)
+{
+	const struct demand demand = {.units = units};
+
+	return bucket_charge_for(hot, generation, &demand, now, view);
+}
+
+/* --- as a link of a chain --- */
+
+static void explain_shortage(const struct bucket_view *view, const struct demand *demand,
+			     uint64_t now, struct shortage *why)
+{
+	const uint64_t burst = bucket_burst(view->numbers);
+
+	why->retry_at = bucket_retry_at(view, now);
+	why->left = bucket_left(view, now);
+	why->size = burst > demand->mark ? burst - demand->mark : 0;
+}
+
+static void keep(const struct bucket_view *view, struct taken *taken)
+{
+	taken->charged = view->ticks;
+	taken->word = view->tat;
+	taken->refunds = view->refunds;
+}
+
+enum take bucket_link_look(const struct seg *seg, const struct link *link,
+			   const struct demand *demand, const struct instant *at,
+			   struct taken *ret_taken, struct shortage *ret_why)
+{
+	struct bucket_view view;
+	const enum take result = bucket_look_for(&seg->hot[link->bucket], link->generation, demand,
+						 at->now, &view);
+
+	if (result == TAKE_ADMIT)
+		keep(&view, ret_taken);
+	else if (result == TAKE_WAIT || result == TAKE_NEVER)
+		explain_shortage(&view, demand, at->now, ret_why);
+	return result;
+}
+
+enum take bucket_link_charge(struct seg *seg, const struct link *link, const struct demand *demand,
+			     const struct instant *at, struct taken *taken,
+			     struct shortage *ret_why)
+{
+	struct bucket_view view = {
+		.tat = taken->word,
+		.refunds = taken->refunds,
+		.ticks = taken->charged,
+	};
+	const enum take result = bucket_charge_for(&seg->hot[link->bucket], link->generation,
+						   demand, at->now, &view);
+
+	if (result == TAKE_ADMIT)
+		keep(&view, taken);
+	else if (result == TAKE_WAIT || result == TAKE_NEVER)
+		explain_shortage(&view, demand, at->now, ret_why);
+	return result;
 }
 
 /* --- correcting --- */

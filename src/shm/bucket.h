@@ -82,15 +82,29 @@ struct bucket_view {
 	uint64_t tat;     /* as loaded */
 	uint64_t refunds; /* loaded before it */
 	uint64_t ticks;   /* the cost */
+	uint64_t kept;    /* ticks of what must be left: the mark, and what others are to have first */
 	bucket_numbers numbers;
 };
 
-/* Plain loads, no store. The whole decision, as of now. */
+/*
+ * Plain loads, no store. The whole decision, as of now: a cost is admitted if the mark, and what others are to have
+ * first, would still be left.
+ */
+static inline enum take bucket_look_for(const struct seg_hot *hot, uint32_t generation,
+					const struct demand *demand, uint64_t now,
+					struct bucket_view *ret_view);
+
+/* The same for a cost that need not leave anything. */
 static inline enum take bucket_look(const struct seg_hot *hot, uint32_t generation, uint64_t units,
-				    uint64_t now, struct bucket_view *ret_view);
+				    uint64_t now, struct bucket_view *ret_view)
+{
+	const struct demand demand = {.units = units};
+
+	return bucket_look_for(hot, generation, &demand, now, ret_view);
+}
 
 /* When the same cost could be admitted, and what is left, for a view that was denied. */
-uint64_t bucket_retry_at(const struct bucket_view *view);
+uint64_t bucket_retry_at(const struct bucket_view *view, uint64_t now);
 uint64_t bucket_left(const struct bucket_view *view, uint64_t now);
 
 /*
@@ -98,8 +112,10 @@ uint64_t bucket_left(const struct bucket_view *view, uint64_t now);
  * the TAT left behind and view->refunds what the ticket must carry. On anything else nothing was
  * charged and the view is what was found.
  */
-static inline enum take bucket_charge(struct seg_hot *hot, uint32_t generation, uint64_t units,
-				      uint64_t now, struct bucket_view *view);
+enum take bucket_charge_for(struct seg_hot *hot, uint32_t generation, const struct demand *demand,
+			    uint64_t now, struct bucket_view *view);
+enum take bucket_charge(struct seg_hot *hot, uint32_t generation, uint64_t units, uint64_t now,
+			struct bucket_view *view);
 
 /* What one charge may give back: as the ticket carries it. */
 struct bucket_charged {
@@ -215,10 +231,11 @@ static inline uint64_t bucket_tat_limit(uint64_t now, uint64_t tolerance)
 	return now + tolerance + (tolerance > BUCKET_DEBT_MAX ? tolerance : BUCKET_DEBT_MAX);
 }
 
-static inline enum take bucket_look(const struct seg_hot *hot, uint32_t generation, uint64_t units,
-				    uint64_t now, struct bucket_view *view)
+static inline enum take bucket_look_for(const struct seg_hot *hot, uint32_t generation,
+					const struct demand *demand, uint64_t now,
+					struct bucket_view *view)
 {
-	uint64_t tolerance;
+	uint64_t tolerance, burst;
 
 	view->refunds = shm_load(&hot->state[1]);
 	view->tat = shm_load(&hot->state[0]);
@@ -226,24 +243,23 @@ static inline enum take bucket_look(const struct seg_hot *hot, uint32_t generati
 	if (view->tat == RECORD_DEAD || shm_half_load(&hot->generation) != generation)
 		return TAKE_STALE;
 	view->numbers = shm_load_relaxed(&hot->numbers);
-	view->ticks = bucket_cost(view->numbers, units);
-	if (units > bucket_burst(view->numbers))
-		return bucket_burst(view->numbers) ? TAKE_NEVER : TAKE_CORRUPT;
+	view->ticks = bucket_cost(view->numbers, demand->units);
+	view->kept = bucket_cost(view->numbers, demand->mark + demand->ahead);
+	burst = bucket_burst(view->numbers);
+	if (demand->units > burst || demand->mark > burst - demand->units)
+		return burst ? TAKE_NEVER : TAKE_CORRUPT;
 	/*
 	 * At a full bucket any cost up to the burst fits by definition; the next test alone would
 	 * refuse a cost of the whole burst where burst * interval is not a whole number of ticks.
 	 */
-	if (view->tat <= now)
+	if (view->tat <= now && demand->ahead <= burst - demand->units - demand->mark)
 		return TAKE_ADMIT;
 	tolerance = bucket_tolerance(view->numbers);
-	if (view->ticks <= tolerance && view->tat - now <= tolerance - view->ticks)
+	if (view->ticks + view->kept <= tolerance &&
+	    view->tat <= now + (tolerance - view->ticks - view->kept))
 		return TAKE_ADMIT;
 	return view->tat > bucket_tat_limit(now, tolerance) ? TAKE_CORRUPT : TAKE_WAIT;
 }
-
-/* What bucket_charge() does when another was faster: look again, try again. */
-enum take bucket_charge_again(struct seg_hot *hot, uint32_t generation, uint64_t units,
-			      uint64_t now, struct bucket_view *view);
 
 /* One try, from the TAT that was looked at; it becomes the one left behind. */
 static inline bool bucket_try(struct seg_hot *hot, uint64_t now, uint64_t ticks, uint64_t *tat)
@@ -257,12 +273,13 @@ static inline bool bucket_try(struct seg_hot *hot, uint64_t now, uint64_t ticks,
 	return true;
 }
 
-static inline enum take bucket_charge(struct seg_hot *hot, uint32_t generation, uint64_t units,
-				      uint64_t now, struct bucket_view *view)
-{
-	return bucket_try(hot, now, view->ticks, &view->tat)
-		       ? TAKE_ADMIT
-		       : bucket_charge_again(hot, generation, units, now, view);
-}
+/* --- as a link of a chain: taken is [ticks, TAT left behind, refund sum] --- */
+
+enum take bucket_link_look(const struct seg *seg, const struct link *link,
+			   const struct demand *demand, const struct instant *at,
+			   struct taken *ret_taken, struct shortage *ret_why);
+enum take bucket_link_charge(struct seg *seg, const struct link *link, const struct demand *demand,
+			     const struct instant *at, struct taken *taken,
+			     struct shortage *ret_why);
 
 #endif

@@ -4,99 +4,288 @@
  */
 #include "shm/chain.h"
 
-/* Out of line: an acquire that is granted needs none of it. */
-__attribute__((noinline)) static void verdict_of(const struct bucket_view *view, uint32_t link,
-						 uint64_t needed, uint64_t now,
-						 struct verdict *verdict)
+#include "shm/rolling.h"
+#include "shm/slots.h"
+#include "shm/window.h"
+
+/* --- the kinds --- */
+
+typedef enum take link_look(const struct seg *seg, const struct link *link,
+			    const struct demand *demand, const struct instant *at,
+			    struct taken *ret_taken, struct shortage *ret_why);
+typedef enum take link_charge(struct seg *seg, const struct link *link, const struct demand *demand,
+			      const struct instant *at, struct taken *taken,
+			      struct shortage *ret_why);
+typedef bool link_correct(struct seg *seg, const struct charge_ref *charge, uint64_t units);
+
+static bool release_slot(struct seg *seg, const struct charge_ref *charge, uint64_t units)
 {
-	verdict->link = link;
-	verdict->retry_at = bucket_retry_at(view);
-	verdict->left = bucket_left(view, now);
-	verdict->size = bucket_burst(view->numbers);
-	verdict->needed = needed;
+	(void)units;
+	return slots_release(seg, charge);
+}
+
+/* Token buckets are corrected by functions of their own: they need a clock that is read in between. */
+static const struct kind {
+	link_look *look;
+	link_charge *charge;
+	link_correct *give_back;
+	link_correct *debit;
+} kinds[KIND_COUNT] = {
+	[KIND_BUCKET] = {bucket_link_look, bucket_link_charge, NULL, NULL},
+	[KIND_WINDOW] = {window_look, window_charge, window_give_back, window_debit},
+	[KIND_ROLLING] = {rolling_look, rolling_charge, rolling_give_back, rolling_debit},
+	[KIND_SLOTS] = {slots_look, slots_charge, release_slot, NULL},
+};
+
+static const struct kind *kind_of(uint32_t flags)
+{
+	const uint32_t kind = LINK_KIND(flags);
+
+	return kind < KIND_COUNT && kinds[kind].look ? &kinds[kind] : NULL;
 }
 
 void chain_hint(const struct seg *seg, struct link *link)
 {
 	const bucket_numbers numbers = shm_load_relaxed(&seg->hot[link->bucket].numbers);
-	const uint64_t tolerance = bucket_tolerance(numbers);
+	const uint64_t tolerance = bucket_tolerance(numbers), burst = bucket_burst(numbers);
+	uint64_t taken;
 
 	link->numbers = 0;
-	if (!(link->flags & LINK_HAS_DEFAULT) || link->default_cost > bucket_burst(numbers))
+	if (!link_is_plain(link) || !(link->flags & LINK_HAS_DEFAULT) || link->default_cost > burst ||
+	    link->mark > burst - link->default_cost)
 		return;
 	link->numbers = numbers;
 	link->ticks = bucket_cost(numbers, link->default_cost);
-	link->room = link->ticks < tolerance ? tolerance - link->ticks : 0;
+	taken = link->ticks + bucket_cost(numbers, link->mark);
+	link->room = taken < tolerance ? tolerance - taken : 0;
 }
 
-static void keep(const struct bucket_view *view, struct ration_ticket_link *link)
+/* --- looking --- */
+
+bool chain_units(struct draw *draw, const struct charge *costs, uint32_t n_costs)
 {
-	link->charged = view->ticks;
-	link->word = view->tat;
-	link->refunds = view->refunds;
-}
+	for (uint32_t i = 0; i < draw->n_links; i++) {
+		const struct link *link = &draw->links[i];
+		bool named = (link->flags & LINK_HAS_DEFAULT) != 0;
 
-enum take chain_look(const struct seg *seg, struct ration_ticket *ticket, uint32_t n, uint64_t now,
-		     struct verdict *verdict)
-{
-	enum take whole = TAKE_ADMIT;
-
-	for (uint32_t i = 0; i < n; i++) {
-		struct ration_ticket_link *link = &ticket->links[i];
-		struct bucket_view view;
-		const enum take result = bucket_look(&seg->hot[link->bucket], link->generation,
-						     link->amount, now, &view);
-
-		if (result == TAKE_ADMIT) {
-			keep(&view, link);
-			continue;
+		draw->units[i] = link->default_cost;
+		for (uint32_t k = 0; k < n_costs; k++) {
+			if (costs[k].unit == link->unit) {
+				draw->units[i] = costs[k].amount;
+				named = true;
+			}
 		}
-		if (result != TAKE_WAIT) {
-			verdict->link = i;
-			if (result == TAKE_NEVER)
-				verdict_of(&view, i, link->amount, now, verdict);
+		if (LINK_KIND(link->flags) == KIND_SLOTS)
+			draw->units[i] = 1;
+		else if (!named)
+			return false;
+	}
+	return true;
+}
+
+/* Those in line before us are to have theirs first. */
+static uint64_t units_ahead(struct seg *seg, const struct draw *draw, const struct link *link)
+{
+	const uint32_t classes = (UINT32_C(2) << draw->class_index) - 1;
+
+	if (!queue_hinted(&seg->hot[link->bucket], classes))
+		return 0;
+	return queue_ahead(seg, link->bucket, draw->class_index, draw->place, draw->at.now);
+}
+
+/* Look at one link, which is chosen if it admits. */
+static enum take look_at(struct seg *seg, struct draw *draw, uint32_t i, bool backed,
+			 struct shortage *why)
+{
+	const struct link *link = &draw->links[i];
+	const struct kind *kind = kind_of(link->flags);
+	struct choice *choice = &draw->chosen[draw->n_chosen];
+	enum take result;
+
+	if (!kind)
+		return TAKE_CORRUPT;
+	*choice = (struct choice){
+		.link = i,
+		.demand = {
+			.units = draw->units[i],
+			.mark = backed ? 0 : link->mark,
+			.lease = draw->lease,
+			.ahead = units_ahead(seg, draw, link),
+		},
+	};
+	result = kind->look(seg, link, &choice->demand, &draw->at, &choice->taken, why);
+	if (result == TAKE_NEVER && link->flags & LINK_CLAMP && why->size > 0) {
+		choice->demand.units = why->size;
+		result = kind->look(seg, link, &choice->demand, &draw->at, &choice->taken, why);
+	}
+	if (result == TAKE_ADMIT)
+		draw->n_chosen++;
+	return result;
+}
+
+/* Of those that deny the last to have room; what waiting does not cure is later than anything. */
+static bool outweighs(enum take result, const struct shortage *why, enum take than,
+		      const struct shortage *than_why)
+{
+	if (than == TAKE_ADMIT || (result == TAKE_NEVER) != (than == TAKE_NEVER))
+		return than != TAKE_NEVER;
+	return why->retry_at > than_why->retry_at;
+}
+
+static void note_denial(struct draw *draw, uint32_t link, enum take result,
+			const struct shortage *why, enum take *whole)
+{
+	if (!outweighs(result, why, *whole, &draw->verdict.why))
+		return;
+	draw->verdict = (struct verdict){link, draw->units[link], *why};
+	*whole = result;
+}
+
+static bool denies(enum take result)
+{
+	return result == TAKE_WAIT || result == TAKE_NEVER;
+}
+
+/*
+ * Links that stand for each other, from `i` to the first without LINK_OR: one that admits is enough. Otherwise the
+ * first of them to have room speaks for all. Returns the link after them.
+ */
+static uint32_t look_at_run(struct seg *seg, struct draw *draw, uint32_t i, bool backed,
+			    enum take *ret_result, uint32_t *ret_link, struct shortage *ret_why)
+{
+	enum take best = TAKE_NEVER;
+	bool first = true, last = false;
+
+	for (; i < draw->n_links && !last; i++) {
+		struct shortage why = {0, 0, 0};
+		enum take result;
+
+		last = !(draw->links[i].flags & LINK_OR);
+		if (best == TAKE_ADMIT || (!first && !denies(best)))
+			continue;
+		result = look_at(seg, draw, i, backed, &why);
+		if (first || !denies(result) || result == TAKE_ADMIT ||
+		    outweighs(best, ret_why, result, &why)) {
+			best = result;
+			*ret_link = i;
+			*ret_why = why;
+		}
+		first = false;
+	}
+	*ret_result = best;
+	return i;
+}
+
+enum take chain_look(struct seg *seg, struct draw *draw)
+{
+	enum take whole = TAKE_ADMIT, shadow = TAKE_ADMIT;
+	struct verdict shadowed;
+	bool backed = false;
+
+	draw->n_chosen = 0;
+	draw->shadow = false;
+	draw->again = false;
+	for (uint32_t i = 0; i < draw->n_links;) {
+		struct shortage why = {0, 0, 0};
+		uint32_t link = i;
+		enum take result;
+
+		if (draw->links[i].flags & LINK_BACKING) {
+			result = look_at(seg, draw, i, false, &why);
+			backed = result == TAKE_ADMIT;
+			i++;
+			if (backed || denies(result))
+				continue;
+		} else {
+			const uint32_t before = draw->n_chosen;
+
+			i = look_at_run(seg, draw, i, backed, &result, &link, &why);
+			/* What was to back a link that denies is not charged either. */
+			if (backed && draw->n_chosen == before && denies(result))
+				draw->n_chosen--;
+			backed = false;
+		}
+		if (result == TAKE_ADMIT)
+			continue;
+		if (!denies(result)) {
+			draw->verdict.link = link;
 			return result;
 		}
-		if (whole == TAKE_ADMIT || bucket_retry_at(&view) > verdict->retry_at)
-			verdict_of(&view, i, link->amount, now, verdict);
-		whole = TAKE_WAIT;
+		if (!(draw->links[link].flags & LINK_SHADOW)) {
+			note_denial(draw, link, result, &why, &whole);
+		} else if (outweighs(result, &why, shadow, &shadowed.why)) {
+			shadowed = (struct verdict){link, draw->units[link], why};
+			shadow = result;
+		}
+	}
+	if (whole == TAKE_ADMIT && shadow != TAKE_ADMIT) {
+		draw->verdict = shadowed;
+		draw->shadow = true;
 	}
 	return whole;
 }
 
-/* Another was faster: look again, as often as it takes within reason. */
-static enum take charge_again(struct seg_hot *hot, struct ration_ticket_link *link, uint32_t i,
-			      uint64_t now, struct verdict *verdict)
-{
-	struct bucket_view view;
-	const enum take result =
-		bucket_charge_again(hot, link->generation, link->amount, now, &view);
+/* --- charging --- */
 
-	if (result == TAKE_ADMIT)
-		keep(&view, link);
-	verdict->link = i;
-	if (result == TAKE_WAIT || result == TAKE_NEVER)
-		verdict_of(&view, i, link->amount, now, verdict);
-	return result;
+static void put_on(struct ration_ticket *ticket, const struct link *link,
+		   const struct choice *choice)
+{
+	ticket->links[ticket->n_links++] = (struct ration_ticket_link){
+		.bucket = link->bucket,
+		.generation = link->generation,
+		.amount = choice->demand.units,
+		.charged = choice->taken.charged,
+		.word = choice->taken.word,
+		.refunds = choice->taken.refunds,
+		.unit = link->unit,
+		.flags = link->flags,
+	};
 }
 
-enum take chain_charge(struct seg *seg, struct ration_ticket *ticket, uint32_t n, uint64_t now,
-		       struct verdict *ret_verdict)
+/* Whether a look from the beginning may choose another combination. */
+static bool has_alternative(const struct draw *draw, uint32_t chosen)
+{
+	const uint32_t link = draw->chosen[chosen].link;
+	const uint32_t flags = draw->links[link].flags;
+	const bool was_backed = link > 0 && draw->links[link - 1].flags & LINK_BACKING;
+
+	return flags & (LINK_OR | LINK_BACKING | LINK_SHADOW) || was_backed;
+}
+
+enum take chain_charge(struct seg *seg, struct draw *draw, struct ration_ticket *ticket)
 {
 	ticket->n_links = 0;
-	for (uint32_t i = 0; i < n; i++) {
-		struct ration_ticket_link *link = &ticket->links[i];
-		struct seg_hot *hot = &seg->hot[link->bucket];
+	for (uint32_t i = 0; i < draw->n_chosen; i++) {
+		struct choice *choice = &draw->chosen[i];
+		const struct link *link = &draw->links[choice->link];
+		struct shortage why = {0, 0, 0};
+		const enum take result = kind_of(link->flags)->charge(seg, link, &choice->demand,
+								      &draw->at, &choice->taken,
+								      &why);
 
-		if (!bucket_try(hot, now, link->charged, &link->word)) {
-			const enum take result = charge_again(hot, link, i, now, ret_verdict);
-
-			if (result != TAKE_ADMIT)
-				return result;
+		if (result == TAKE_ADMIT) {
+			put_on(ticket, link, choice);
+			continue;
 		}
-		ticket->n_links = i + 1;
+		draw->verdict = (struct verdict){choice->link, choice->demand.units, why};
+		draw->again = denies(result) && has_alternative(draw, i);
+		return result;
 	}
 	return TAKE_ADMIT;
+}
+
+/* --- correcting --- */
+
+static struct charge_ref charge_of(const struct ration_ticket *ticket,
+				   const struct ration_ticket_link *link)
+{
+	return (struct charge_ref){
+		.bucket = link->bucket,
+		.generation = link->generation,
+		.units = link->amount,
+		.permit = ticket->permit,
+		.taken = {link->charged, link->word, link->refunds},
+	};
 }
 
 static struct bucket_charged charged_of(const struct ration_ticket_link *link, uint64_t ticks)
@@ -109,7 +298,7 @@ static struct bucket_charged charged_of(const struct ration_ticket_link *link, u
 	};
 }
 
-/* Give back up to `ticks` of one link. Out of attempts: what is not given back stays spent. */
+/* Give back up to `ticks` of one token bucket. Out of attempts: what is not given back stays spent. */
 static void refund(struct seg *seg, const struct ration_ticket_link *link, uint64_t ticks,
 		   seg_clock *clock, void *user)
 {
@@ -126,7 +315,25 @@ static void refund(struct seg *seg, const struct ration_ticket_link *link, uint6
 	}
 }
 
-/* All links are looked at before the one clock read; only those that changed meanwhile need another. */
+static bool is_bucket(const struct ration_ticket_link *link)
+{
+	return LINK_KIND(link->flags) == KIND_BUCKET;
+}
+
+/* The other kinds: what they give back does not depend on when. */
+static void give_back_others(struct seg *seg, const struct ration_ticket *ticket)
+{
+	for (uint32_t i = 0; i < ticket->n_links; i++) {
+		const struct ration_ticket_link *link = &ticket->links[i];
+		const struct kind *kind = kind_of(link->flags);
+		const struct charge_ref charge = charge_of(ticket, link);
+
+		if (kind && kind->give_back)
+			(void)kind->give_back(seg, &charge, link->amount);
+	}
+}
+
+/* All buckets are looked at before the one clock read; only those that changed meanwhile need another. */
 void chain_give_back(struct seg *seg, const struct ration_ticket *ticket, seg_clock *clock,
 		     void *user)
 {
@@ -135,21 +342,24 @@ void chain_give_back(struct seg *seg, const struct ration_ticket *ticket, seg_cl
 
 	if (ticket->n_links == 0)
 		return;
-	for (uint32_t i = 0; i < ticket->n_links; i++)
-		bucket_refund_look(&seg->hot[ticket->links[i].bucket], &pairs[i]);
+	give_back_others(seg, ticket);
+	for (uint32_t i = 0; i < ticket->n_links; i++) {
+		if (is_bucket(&ticket->links[i]))
+			bucket_refund_look(&seg->hot[ticket->links[i].bucket], &pairs[i]);
+	}
 	now = clock(user);
 	for (uint32_t i = 0; i < ticket->n_links; i++) {
 		const struct ration_ticket_link *link = &ticket->links[i];
 		const struct bucket_charged charged = charged_of(link, link->charged);
 		uint64_t given;
 
-		if (!bucket_refund(&seg->hot[link->bucket], &charged, &pairs[i], now, &given))
+		if (is_bucket(link) &&
+		    !bucket_refund(&seg->hot[link->bucket], &charged, &pairs[i], now, &given))
 			refund(seg, link, link->charged, clock, user);
 	}
 }
 
-/* The part of `charged` that `actual` of `estimate` units are worth, rounded up. actual < estimate.
- */
+/* The part of `charged` that `actual` of `estimate` units are worth, rounded up. actual < estimate. */
 static uint64_t share_of(uint64_t charged, uint64_t actual, uint64_t estimate)
 {
 	const unsigned __int128 product = (unsigned __int128)charged * actual;
@@ -157,8 +367,8 @@ static uint64_t share_of(uint64_t charged, uint64_t actual, uint64_t estimate)
 	return (uint64_t)((product + estimate - 1) / estimate);
 }
 
-void chain_settle_link(struct seg *seg, const struct ration_ticket_link *link, uint64_t actual,
-		       seg_clock *clock, void *user)
+static void settle_bucket(struct seg *seg, const struct ration_ticket_link *link, uint64_t actual,
+			  seg_clock *clock, void *user)
 {
 	struct seg_hot *hot = &seg->hot[link->bucket];
 
@@ -171,5 +381,30 @@ void chain_settle_link(struct seg *seg, const struct ration_ticket_link *link, u
 		const uint64_t used = share_of(link->charged, actual, link->amount);
 
 		refund(seg, link, link->charged - used, clock, user);
+	}
+}
+
+void chain_settle_link(struct seg *seg, const struct ration_ticket *ticket, uint32_t i,
+		       uint64_t actual, seg_clock *clock, void *user)
+{
+	const struct ration_ticket_link *link = &ticket->links[i];
+	const struct kind *kind = kind_of(link->flags);
+	const struct charge_ref charge = charge_of(ticket, link);
+
+	if (is_bucket(link))
+		settle_bucket(seg, link, actual, clock, user);
+	else if (kind && kind->debit && actual > link->amount)
+		(void)kind->debit(seg, &charge, actual - link->amount);
+	else if (kind && kind->debit && actual < link->amount)
+		(void)kind->give_back(seg, &charge, link->amount - actual);
+}
+
+void chain_release(struct seg *seg, const struct ration_ticket *ticket)
+{
+	for (uint32_t i = 0; i < ticket->n_links; i++) {
+		const struct charge_ref charge = charge_of(ticket, &ticket->links[i]);
+
+		if (LINK_KIND(ticket->links[i].flags) == KIND_SLOTS)
+			(void)slots_release(seg, &charge);
 	}
 }

@@ -5,7 +5,8 @@
  * An acquire first looks at every link with plain loads, and writes nothing if one of them denies.
  * Then it charges link by link. If a link has filled up in between, the links before it are given
  * back (chain_give_back, which needs a clock of its own time: bucket.h says why) and the acquire is
- * denied. Killed half-way, a worker has only spent.
+ * denied, or looks once more where another combination of links may do. Killed half-way, a worker has
+ * only spent.
  */
 #ifndef RATION_SHM_CHAIN_H
 #define RATION_SHM_CHAIN_H
@@ -13,6 +14,7 @@
 #include <ration/ration.h>
 
 #include "shm/bucket.h"
+#include "shm/queue.h"
 
 /* A cost whose unit is already hashed. */
 struct charge {
@@ -20,10 +22,78 @@ struct charge {
 	uint64_t amount;
 };
 
+/* What the links said. */
+struct verdict {
+	uint32_t link; /* the one that decided: of those that deny, the last to have room again */
+	uint64_t needed;
+	struct shortage why;
+};
+
+/* A link that is to be charged. */
+struct choice {
+	uint32_t link;
+	struct demand demand;
+	struct taken taken;
+};
+
+/* One acquire. */
+struct draw {
+	/* Filled in by whoever asks. */
+	const struct link *links;
+	uint32_t n_links;
+	uint32_t class_index;
+	struct instant at;
+	uint64_t lease;                  /* what takes a slot: slots_lease() */
+	const struct queue_place *place; /* where the asker stands in line, or NULL */
+	uint64_t units[RATION_LINKS_MAX];
+	/* What chain_look() chose, and why it chose nothing. */
+	uint32_t n_chosen;
+	struct choice chosen[RATION_LINKS_MAX];
+	struct verdict verdict;
+	bool shadow; /* a link in shadow mode would have denied: the verdict is about it */
+	bool again;  /* the charge failed where another look may choose otherwise */
+};
+
+/* What each link is to be charged. False: the costs do not name its unit and it has no default. */
+bool chain_units(struct draw *draw, const struct charge *costs, uint32_t n_costs);
+
 /*
- * Begin a ticket's link: what to charge, and how much. False: the costs do not name its unit and it
- * has no default.
+ * Choose what to charge, with plain loads (a waiters' hint that nobody stands behind is cleared on the way). Of
+ * several links that deny, the one that is the last to have room decides; anything that waiting does not cure
+ * decides at once.
  */
+enum take chain_look(struct seg *seg, struct draw *draw);
+
+/*
+ * Charge what was chosen; the ticket's links are what was charged. On anything but TAKE_ADMIT the caller gives
+ * those back with chain_give_back().
+ */
+enum take chain_charge(struct seg *seg, struct draw *draw, struct ration_ticket *ticket);
+
+/* Give back what each link of a ticket was charged, as far as time has not, and end its leases (cancel). */
+void chain_give_back(struct seg *seg, const struct ration_ticket *ticket, seg_clock *clock,
+		     void *user);
+
+/* Correct one link from its estimate to `actual` units. Not for leases. */
+void chain_settle_link(struct seg *seg, const struct ration_ticket *ticket, uint32_t link,
+		       uint64_t actual, seg_clock *clock, void *user);
+
+/* End the leases of a ticket; what else it took stays as it is. */
+void chain_release(struct seg *seg, const struct ration_ticket *ticket);
+
+/* --- the usual acquire: token buckets that stand alone, at their default cost --- */
+
+#define LINK_UNUSUAL (LINK_BACKING | LINK_OR | LINK_RELEASED | LINK_SHADOW | LINK_CLAMP)
+
+static inline bool link_is_plain(const struct link *link)
+{
+	return LINK_KIND(link->flags) == KIND_BUCKET && !(link->flags & LINK_UNUSUAL);
+}
+
+/* Work out what a link's default cost comes to under the numbers its bucket has now. */
+void chain_hint(const struct seg *seg, struct link *link);
+
+/* Begin a ticket's link: what to charge, and how much. False: no such unit, and no default. */
 static inline bool chain_prepare(const struct link *link, const struct charge *costs,
 				 uint32_t n_costs, struct ration_ticket_link *taken)
 {
@@ -41,23 +111,11 @@ static inline bool chain_prepare(const struct link *link, const struct charge *c
 	return (link->flags & LINK_HAS_DEFAULT) != 0;
 }
 
-/* What the links said. */
-struct verdict {
-	uint32_t link; /* the one that decided: of those that deny, the last to have room again */
-	uint64_t retry_at; /* ticks */
-	uint64_t left;
-	uint64_t size;
-	uint64_t needed;
-};
-
-/* Work out what a link's default cost comes to under the numbers its bucket has now. */
-void chain_hint(const struct seg *seg, struct link *link);
-
 /*
- * Look at one prepared link. True: it admits, and the ticket's link holds what charging it needs. False: it
- * denies, or something is unusual: chain_look() finds out.
+ * Look at one prepared plain link. True: it admits, nobody of `classes` waits for it, and the ticket's link holds
+ * what charging it needs. False: it denies, or something is unusual: chain_look() finds out.
  */
-static inline bool chain_admits(const struct seg *seg, const struct link *link,
+static inline bool chain_admits(const struct seg *seg, const struct link *link, uint32_t classes,
 				struct ration_ticket_link *taken, uint64_t now)
 {
 	const struct seg_hot *hot = &seg->hot[link->bucket];
@@ -66,7 +124,7 @@ static inline bool chain_admits(const struct seg *seg, const struct link *link,
 	taken->word = shm_load(&hot->state[0]);
 	if (shm_load_relaxed(&hot->numbers) != link->numbers ||
 	    taken->amount != link->default_cost ||
-	    shm_half_load(&hot->generation) != link->generation)
+	    shm_half_load(&hot->generation) != link->generation || queue_hinted(hot, classes))
 		return false;
 	taken->charged = link->ticks;
 	/* RECORD_DEAD is further ahead than any room. */
@@ -74,25 +132,19 @@ static inline bool chain_admits(const struct seg *seg, const struct link *link,
 }
 
 /*
- * Look at the n links prepared in a ticket, with plain loads. Of several that deny, the one that is the
- * last to have room decides; anything that waiting does not cure decides at once.
+ * Charge n plain links that chain_admits() found good. True: all of them. False: another was faster at one; the
+ * ticket's n_links are charged and to be given back.
  */
-enum take chain_look(const struct seg *seg, struct ration_ticket *ticket, uint32_t n, uint64_t now,
-		     struct verdict *ret_verdict);
+static inline bool chain_charge_plain(struct seg *seg, struct ration_ticket *ticket, uint32_t n,
+				      uint64_t now)
+{
+	for (ticket->n_links = 0; ticket->n_links < n; ticket->n_links++) {
+		struct ration_ticket_link *link = &ticket->links[ticket->n_links];
 
-/*
- * Charge n links that were looked at. ticket->n_links becomes how many were charged: on anything
- * but TAKE_ADMIT the caller gives those back with chain_give_back().
- */
-enum take chain_charge(struct seg *seg, struct ration_ticket *ticket, uint32_t n, uint64_t now,
-		       struct verdict *ret_verdict);
-
-/* Give back what each link of a ticket was charged, as far as time has not (cancel). */
-void chain_give_back(struct seg *seg, const struct ration_ticket *ticket, seg_clock *clock,
-		     void *user);
-
-/* Correct one link from its estimate to `actual` units. */
-void chain_settle_link(struct seg *seg, const struct ration_ticket_link *link, uint64_t actual,
-		       seg_clock *clock, void *user);
+		if (!bucket_try(&seg->hot[link->bucket], now, link->charged, &link->word))
+			return false;
+	}
+	return true;
+}
 
 #endif
