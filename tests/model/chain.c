@@ -30,20 +30,22 @@ static void op_take(void *self, const struct op *op)
 	struct self *me = self;
 	const struct charge cost = {UNIT, op->a};
 	const uint64_t at = now();
-	struct verdict verdict;
+	struct link links[BUCKETS];
+	struct draw draw = {.links = links, .n_links = BUCKETS, .at = {.now = at}};
 	enum take result;
 
 	*me = (struct self){.ticket = {.n_links = 0}};
-	for (unsigned i = 0; i < BUCKETS; i++) {
-		const struct bucket_ref ref = refs[i ^ op->b];
-		const struct link link = {
-			.bucket = ref.bucket, .generation = ref.generation, .unit = UNIT};
-
-		(void)chain_prepare(&link, &cost, 1, &me->ticket.links[i]);
-	}
-	result = chain_look(&world.seg, &me->ticket, BUCKETS, at, &verdict);
+	for (unsigned i = 0; i < BUCKETS; i++)
+		links[i] = (struct link){
+			.bucket = refs[i ^ op->b].bucket,
+			.generation = refs[i ^ op->b].generation,
+			.unit = UNIT,
+			.flags = KIND_BUCKET,
+		};
+	(void)chain_units(&draw, &cost, 1);
+	result = chain_look(&world.seg, &draw);
 	if (result == TAKE_ADMIT)
-		result = chain_charge(&world.seg, &me->ticket, BUCKETS, at, &verdict);
+		result = chain_charge(&world.seg, &draw, &me->ticket);
 	if (result != TAKE_ADMIT) {
 		chain_give_back(&world.seg, &me->ticket, now_again, NULL);
 		*me = (struct self){.ticket = {.n_links = 0}};
@@ -92,7 +94,7 @@ static void op_settle(void *self, const struct op *op)
 
 		if (op->a < permit->units)
 			permit->back = permit->units - op->a;
-		chain_settle_link(&world.seg, link, op->a, now_again, NULL);
+		chain_settle_link(&world.seg, &me->ticket, i, op->a, now_again, NULL);
 		if (op->a > permit->units)
 			notes()->debts[bucket] += op->a - permit->units;
 	}
