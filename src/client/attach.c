@@ -108,7 +108,7 @@ static int adopt_policy(struct ration *ration, const struct answer *answer)
 	struct blob blob;
 	int result = memory_map_policy(answer->policy_fd, welcome->policy_size, &blob);
 
-	if (result == 0 && !policy_install(ration, &blob)) {
+	if (result == 0 && !policy_install(ration, &blob, welcome->classes)) {
 		memory_unmap_policy(&blob);
 		result = -ENOMEM;
 	}
@@ -319,7 +319,7 @@ int client_adopt(const struct seg *seg, int policy_fd, uint64_t policy_size,
 	if (!ration)
 		return explain(error, -ENOMEM, "out of memory");
 	result = memory_map_policy(policy_fd, policy_size, &blob);
-	if (result == 0 && !policy_install(ration, &blob))
+	if (result == 0 && !policy_install(ration, &blob, UINT32_MAX))
 		result = -ENOMEM;
 	if (result == 0) {
 		ration->seg = *seg;

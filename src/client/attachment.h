@@ -19,8 +19,11 @@
 /* A mapped policy. `blob.header` is NULL where the place is free. */
 struct policy_view {
 	struct blob blob;
+	uint32_t classes; /* bit mask of those that this process may claim */
 	bool retired; /* replaced, but somebody may still read it */
 };
+
+_Static_assert(offsetof(struct policy_view, blob) == 0, "policy_classes()");
 
 #define POLICY_VIEWS 8
 
@@ -117,8 +120,13 @@ static inline int attachment_ready(struct ration *ration)
 /* policy_view.c: read the current policy; it stays mapped until policy_leave(). */
 const struct blob *policy_enter(struct ration *ration);
 void policy_leave(struct ration *ration);
+/* The classes that this process may claim under a policy that policy_enter() returned. */
+static inline uint32_t policy_classes(const struct blob *blob)
+{
+	return ((const struct policy_view *)(const void *)blob)->classes;
+}
 /* Take over a mapped policy. False: no place is free just now, the caller keeps it. */
-bool policy_install(struct ration *ration, const struct blob *blob);
+bool policy_install(struct ration *ration, const struct blob *blob, uint32_t classes);
 /* Receive what the supervisor has sent. Async-signal-safe. */
 void policy_update(struct ration *ration, uint64_t now);
 void policy_close(struct ration *ration);

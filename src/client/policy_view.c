@@ -51,7 +51,7 @@ static struct policy_view *free_view(struct ration *ration)
 	return NULL;
 }
 
-bool policy_install(struct ration *ration, const struct blob *blob)
+bool policy_install(struct ration *ration, const struct blob *blob, uint32_t classes)
 {
 	struct policy_view *old = atomic_load(&ration->policy);
 	struct policy_view *view;
@@ -61,6 +61,7 @@ bool policy_install(struct ration *ration, const struct blob *blob)
 	if (!view)
 		return false;
 	view->blob = *blob;
+	view->classes = classes;
 	atomic_store(&ration->policy, view);
 	atomic_store(&ration->policy_generation, blob->header->generation);
 	if (old)
@@ -117,7 +118,7 @@ static void take_policy(struct ration *ration, int fd, const struct wire_policy 
 	if (mapped < 0)
 		return;
 	if (blob.header->generation <= atomic_load(&ration->policy_generation) ||
-	    !policy_install(ration, &blob))
+	    !policy_install(ration, &blob, message->classes))
 		memory_unmap_policy(&blob);
 }
 

@@ -383,7 +383,10 @@ static int resolve_in(struct resolving *res, struct chain *chain)
 	res->class_index = blob_find_class(blob, res->field[KEY_CLASS]);
 	if (res->class_index == BLOB_NO_INDEX)
 		return unknown_class(res);
-	run = &blob->runs[res->vendor * blob->n_classes + res->class_index];
+	if (!res->ration->observer && !(policy_classes(blob) >> res->class_index & 1))
+		return explain(res->error, -EACCES, "this user may not claim class '%.63s'",
+			       res->field[KEY_CLASS]);
+	run = blob_chain(blob, res->vendor, res->class_index);
 	chain->head = (struct chain_head){
 		.policy_generation = blob->header->generation,
 		.delay = blob->vendors[res->vendor].delay_ns * TICKS_PER_NS,

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC UINT32_C(0x4e544152) /* "RATN" */
-#define WIRE_ABI   1u
+#define WIRE_ABI   2u
 
 enum wire_type {
 	WIRE_HELLO = 1,
@@ -53,7 +53,7 @@ struct wire_welcome {
 	uint64_t policy_generation;
 	uint64_t worker; /* worker_identity(); 0 for an observer */
 	uint32_t slot;
-	uint32_t reserved;
+	uint32_t classes; /* bit mask of those that this user may claim under this policy */
 	/* CLOCK_REALTIME - CLOCK_BOOTTIME of the supervisor, just before it sent this: a worker in
 	 * another time namespace finds its shift by comparing with its own. */
 	int64_t wall_offset_ns;
@@ -73,11 +73,13 @@ struct wire_policy {
 	struct wire_head head;
 	uint64_t policy_size;
 	uint64_t policy_generation;
+	uint32_t classes; /* as in the welcome */
+	uint32_t reserved;
 };
 
 _Static_assert(sizeof(struct wire_hello) == 40, "wire format");
 _Static_assert(sizeof(struct wire_welcome) == 72, "wire format");
 _Static_assert(sizeof(struct wire_refuse) == 520, "wire format");
-_Static_assert(sizeof(struct wire_policy) == 32, "wire format");
+_Static_assert(sizeof(struct wire_policy) == 40, "wire format");
 
 #endif

@@ -27,10 +27,28 @@ int peer_read(int socket, struct peer *ret_peer)
 	return 0;
 }
 
-static bool group_allowed(gid_t gid, const struct access *access)
+/* The groups of a peer: those of connect(2), not what the process has made of itself since. */
+struct groups {
+	gid_t *gid;
+	size_t n;
+};
+
+static struct groups groups_of(int socket)
 {
-	for (unsigned i = 0; i < access->n_groups; i++)
-		if (access->groups[i] == gid)
+	socklen_t size = NGROUPS_MAX * sizeof(gid_t);
+	struct groups groups = {.gid = malloc(size)};
+
+	if (groups.gid && getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.gid, &size) == 0)
+		groups.n = size / sizeof(gid_t);
+	return groups;
+}
+
+static bool in_group(const struct peer *peer, const struct groups *groups, gid_t gid)
+{
+	if (peer->gid == gid)
+		return true;
+	for (size_t i = 0; i < groups->n; i++)
+		if (groups->gid[i] == gid)
 			return true;
 	return false;
 }
@@ -45,27 +63,50 @@ static bool user_allowed(uid_t uid, const struct access *access)
 	return false;
 }
 
-/* The groups are those of connect(2) too, not what the process has made of itself since. */
-static bool supplementary_allowed(int socket, const struct access *access)
-{
-	socklen_t size = NGROUPS_MAX * sizeof(gid_t);
-	gid_t *groups = malloc(size);
-	bool allowed = false;
-
-	if (groups && getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0)
-		for (size_t i = 0; i < size / sizeof(gid_t) && !allowed; i++)
-			allowed = group_allowed(groups[i], access);
-	free(groups);
-	return allowed;
-}
-
 bool peer_allowed(int socket, const struct peer *peer, const struct access *access)
 {
+	struct groups groups;
+	bool allowed = false;
+
 	if (user_allowed(peer->uid, access))
 		return true;
 	if (access->n_groups == 0)
 		return false;
-	return group_allowed(peer->gid, access) || supplementary_allowed(socket, access);
+	groups = groups_of(socket);
+	for (unsigned i = 0; i < access->n_groups && !allowed; i++)
+		allowed = in_group(peer, &groups, access->groups[i]);
+	free(groups.gid);
+	return allowed;
+}
+
+static bool may_claim(const struct peer *peer, const struct groups *groups, const struct blob *blob,
+		      const struct blob_class *class)
+{
+	const struct blob_principal *who = blob->principals + class->principal_first;
+
+	if (class->principal_count == 0 || peer->uid == 0)
+		return true;
+	for (uint32_t i = 0; i < class->principal_count; i++) {
+		if (who[i].group ? in_group(peer, groups, who[i].id) : peer->uid == who[i].id)
+			return true;
+	}
+	return false;
+}
+
+uint32_t peer_classes(int socket, const struct peer *peer, const struct blob *blob)
+{
+	struct groups groups;
+	uint32_t classes = 0;
+
+	if (!peer)
+		return 0;
+	groups = groups_of(socket);
+	for (uint32_t i = 0; i < blob->n_classes; i++) {
+		if (may_claim(peer, &groups, blob, &blob->classes[i]))
+			classes |= UINT32_C(1) << i;
+	}
+	free(groups.gid);
+	return classes;
 }
 
 /* A small file of /proc, terminated. */

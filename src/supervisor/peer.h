@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "shm/blob.h"
+
 #define ACCESS_MAX 64u
 
 /* Who may attach, besides root and the supervisor's own user. */
@@ -32,6 +34,12 @@ int peer_read(int socket, struct peer *ret_peer);
 
 /* By user, primary group, or a supplementary group. */
 bool peer_allowed(int socket, const struct peer *peer, const struct access *access);
+
+/*
+ * Which classes of a policy a peer may claim, as a bit mask: those that list nobody, or it, or a group of its. root
+ * may claim all of them. peer NULL: an observer, which claims none.
+ */
+uint32_t peer_classes(int socket, const struct peer *peer, const struct blob *blob);
 
 /*
  * The process a pidfd stands for. -EBADF: that is no pidfd; -ESRCH: it is dead, or not in our pid

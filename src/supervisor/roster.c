@@ -116,7 +116,8 @@ static int send_with(int socket, const void *message, size_t size, const int *fd
 	return sendmsg(socket, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-static int welcome(struct supervisor *s, int socket, int state_fd, uint64_t identity, uint32_t slot)
+static int welcome(struct supervisor *s, int socket, const struct peer *peer, int state_fd,
+		   uint64_t identity, uint32_t slot)
 {
 	const int fds[2] = {state_fd, s->policy.fd};
 	const struct wire_welcome message = {
@@ -126,6 +127,7 @@ static int welcome(struct supervisor *s, int socket, int state_fd, uint64_t iden
 		.policy_generation = s->policy.blob.header->generation,
 		.worker = identity,
 		.slot = slot,
+		.classes = peer_classes(socket, peer, &s->policy.blob),
 		.wall_offset_ns = clock_wall_offset_ns(),
 		.epoch_ns = s->seg.epoch_ns,
 	};
@@ -204,7 +206,8 @@ int roster_add(struct supervisor *s, int socket, const struct peer *peer, int pi
 	s->ledger.workers[slot].policy_sent = s->policy.blob.header->generation;
 	result = watch_worker(s, slot);
 	if (result == 0)
-		result = welcome(s, socket, s->state_fd, s->ledger.workers[slot].identity, slot);
+		result = welcome(s, socket, peer, s->state_fd,
+				 s->ledger.workers[slot].identity, slot);
 	if (result < 0) {
 		/* The slot is gone again, but the descriptors are still the caller's. */
 		s->ledger.workers[slot].socket = s->ledger.workers[slot].pidfd = -1;
@@ -219,7 +222,7 @@ int roster_add(struct supervisor *s, int socket, const struct peer *peer, int pi
 
 int roster_show(struct supervisor *s, int socket, struct refusal *refusal)
 {
-	const int result = welcome(s, socket, s->state_reader_fd, 0, 0);
+	const int result = welcome(s, socket, NULL, s->state_reader_fd, 0, 0);
 
 	if (result < 0)
 		return refuse(refusal, result, "the welcome could not be sent (%s)",
@@ -243,10 +246,12 @@ static bool unread(int socket)
 static bool tell(struct supervisor *s, struct ledger_worker *worker)
 {
 	const struct blob_header *header = s->policy.blob.header;
+	const struct peer peer = {.pid = worker->pid, .uid = worker->uid, .gid = worker->gid};
 	const struct wire_policy message = {
 		.head = {.magic = WIRE_MAGIC, .abi = WIRE_ABI, .type = WIRE_POLICY},
 		.policy_size = s->policy.size,
 		.policy_generation = header->generation,
+		.classes = peer_classes(worker->socket, &peer, &s->policy.blob),
 	};
 
 	if (worker->policy_sent == header->generation)
