@@ -14,6 +14,9 @@
 
 #include "client/attachment.h"
 #include "shm/index.h"
+#include "shm/rolling.h"
+#include "shm/slots.h"
+#include "shm/window.h"
 #include "shm/worker.h"
 
 /* --- the words of a handle --- */
@@ -109,6 +112,29 @@ static void add_string(struct bytes *bytes, const char *text)
 	bytes->used += n;
 }
 
+static void add_number(struct bytes *bytes, uint64_t number)
+{
+	for (int i = 0; i < 8; i++)
+		bytes->data[bytes->used++] = (unsigned char)(number >> 8 * i);
+}
+
+/* What makes the words of a record mean something else: another period or another calendar is another bucket. */
+static void add_shape(const struct blob *blob, const struct blob_limit *limit, struct bytes *bytes)
+{
+	if (limit->kind != KIND_WINDOW && limit->kind != KIND_ROLLING)
+		return;
+	add_number(bytes, limit->numbers.period_ns);
+	if (limit->kind == KIND_ROLLING) {
+		add_number(bytes, limit->numbers.delay_ns);
+		return;
+	}
+	add_number(bytes, limit->calendar);
+	add_number(bytes, (uint64_t)limit->offset_ns);
+	add_string(bytes, limit->zone == BLOB_NO_INDEX
+				  ? ""
+				  : blob_text(blob, blob->zones[limit->zone].name));
+}
+
 struct hash128 client_identity(const struct blob *blob, uint32_t limit,
 			       const char *const field[KEY_FIELDS])
 {
@@ -116,6 +142,7 @@ struct hash128 client_identity(const struct blob *blob, uint32_t limit,
 	struct bytes bytes = {.used = 2, .data = {(unsigned char)l->kind, (unsigned char)l->scope}};
 	struct hash128 identity;
 
+	add_shape(blob, l, &bytes);
 	add_string(&bytes, blob_text(blob, l->vendor));
 	add_string(&bytes, blob_text(blob, l->name));
 	for (int i = 0; i < KEY_FIELDS; i++)
@@ -140,62 +167,20 @@ struct resolving {
 	struct ration_error *error;
 };
 
-static void limit_name(const struct blob *blob, const struct blob_limit *limit, char *buf,
-		       size_t size)
-{
-	const char *vendor = blob_text(blob, limit->vendor);
-	const char *parts[3] = {vendor, *vendor ? "/" : "", blob_text(blob, limit->name)};
-	size_t used = 0;
-
-	for (int i = 0; i < 3; i++) {
-		for (const char *p = parts[i]; *p && used + 1 < size; p++)
-			buf[used++] = *p;
-	}
-	buf[used] = '\0';
-}
-
-/*
- * A new token bucket starts full: TAT = now. Under a name that counted otherwise before it starts
- * empty, or a reload that changes a scope would hand out the same quota again.
- */
-static uint64_t first_tat(const struct resolving *res, const struct blob_limit *limit,
-			  bucket_numbers numbers)
-{
-	const uint64_t now = client_now(res->ration);
-
-	return limit->flags & LIMIT_STARTS_SPENT ? now + bucket_tolerance(numbers) : now;
-}
-
-static enum index_result make_bucket(const struct resolving *res, uint32_t limit,
-				     struct hash128 identity, struct bucket_ref *ret_ref)
-{
-	const struct blob_limit *l = &res->blob->limits[limit];
-	const struct blob_numbers *numbers = blob_numbers_for(res->blob, limit, res->tenant);
-	const uint32_t generation = (uint32_t)res->blob->header->generation;
-	char name[2 * RATION_NAME_MAX + 2];
-	struct bucket_spec spec = {
-		.identity = identity,
-		.kind = KIND_BUCKET,
-		.numbers = bucket_restamp(numbers->effective, generation),
-		.state = {first_tat(res, l, numbers->effective)},
-		.scope = l->scope,
-		.names = {[NAME_LIMIT] = name},
-	};
-
-	limit_name(res->blob, l, name, sizeof(name));
-	for (int i = 0; i < KEY_FIELDS; i++) {
-		if (l->scope & 1u << i)
-			spec.names[NAME_TENANT + i] = res->field[i];
-	}
-	return index_insert(&res->ration->seg, atomic_load(&res->ration->slot), &spec, ret_ref);
-}
-
 static enum index_result find_bucket(const struct resolving *res, uint32_t limit,
-				     struct bucket_ref *ret_ref)
+				     const struct link *link, struct bucket_ref *ret_ref)
 {
 	struct ration *ration = res->ration;
-	const struct hash128 identity = client_identity(res->blob, limit, res->field);
-	enum index_result result = index_find(&ration->seg, identity, ret_ref);
+	const struct birth birth = {
+		.blob = res->blob,
+		.limit = limit,
+		.numbers = blob_numbers_for(res->blob, limit, res->tenant),
+		.link = link,
+		.field = res->field,
+		.identity = client_identity(res->blob, limit, res->field),
+		.now = res->now,
+	};
+	enum index_result result = index_find(&ration->seg, birth.identity, ret_ref);
 
 	if (result != INDEX_ABSENT || ration->observer)
 		return result;
@@ -203,7 +188,7 @@ static enum index_result find_bucket(const struct resolving *res, uint32_t limit
 	 * again. */
 	if (atomic_flag_test_and_set(&ration->inserting))
 		return INDEX_AGAIN;
-	result = make_bucket(res, limit, identity, ret_ref);
+	result = make_bucket(ration, &birth, ret_ref);
 	atomic_flag_clear(&ration->inserting);
 	return result;
 }

@@ -30,6 +30,12 @@ enum rolling_shape {
 	ROLLING_CELL_TICKS, /* length of a cell: (period + delay) / 20, rounded up */
 };
 
+/* A period is made longer by how late a request may arrive, and cut into cells. */
+static inline uint64_t rolling_cell_ticks(uint64_t period_ns, uint64_t delay_ns)
+{
+	return ((period_ns + delay_ns) * TICKS_PER_NS + ROLLING_CELLS - 1) / ROLLING_CELLS;
+}
+
 /* [stamp 4 | 0 14 | bits 6 | amount 40] as window_pack(); 0 if the amount does not fit beside 73 years of cells. */
 uint64_t rolling_pack(uint64_t amount, uint64_t cell_ticks);
 uint64_t rolling_amount(uint64_t numbers);

@@ -1,0 +1,102 @@
+/*
+ * client/make.c - the first words of a bucket
+ * SPDX-License-Identifier: MIT
+ *
+ * A new bucket starts with all of its limit unused. Under a name that counted otherwise before, it starts spent, or
+ * a reload that changes a kind, a period or a scope would hand out the same quota again.
+ */
+#include "client/attachment.h"
+#include "shm/extent.h"
+#include "shm/rolling.h"
+#include "shm/slots.h"
+#include "shm/window.h"
+
+#define WORDS_A_LINE 8u
+
+/* "vendor/limit", or "limit" for all vendors; derived limits have the longest names. */
+static void limit_name(const struct blob *blob, const struct blob_limit *limit, char *buf,
+		       size_t size)
+{
+	const char *vendor = blob_text(blob, limit->vendor);
+	const char *parts[3] = {vendor, *vendor ? "/" : "", blob_text(blob, limit->name)};
+	size_t used = 0;
+
+	for (int i = 0; i < 3; i++) {
+		for (const char *p = parts[i]; *p && used + 1 < size; p++)
+			buf[used++] = *p;
+	}
+	buf[used] = '\0';
+}
+
+static bool spent(const struct birth *birth)
+{
+	return (birth->blob->limits[birth->limit].flags & LIMIT_STARTS_SPENT) != 0;
+}
+
+static uint64_t fill_ring(struct seg *seg, uint32_t bucket, uint32_t first, void *user)
+{
+	const struct birth *birth = user;
+
+	(void)bucket;
+	return rolling_first(seg, first, birth->numbers->effective,
+			     birth->link->shape[ROLLING_CELL_TICKS], birth->now, spent(birth));
+}
+
+static uint64_t fill_slots(struct seg *seg, uint32_t bucket, uint32_t first, void *user)
+{
+	const struct birth *birth = user;
+	const uint64_t numbers = birth->numbers->effective;
+
+	slots_first(seg, bucket, first, slots_table_words(slots_count(numbers)), numbers,
+		    birth->now, spent(birth));
+	return 0;
+}
+
+static void first_words(const struct birth *birth, struct bucket_spec *spec)
+{
+	const uint64_t numbers = birth->numbers->effective;
+
+	switch (spec->kind) {
+	case KIND_BUCKET:
+		spec->state[0] = birth->now + (spent(birth) ? bucket_tolerance(numbers) : 0);
+		break;
+	case KIND_WINDOW:
+		window_first(numbers, birth->link->shape[WINDOW_INDEX], spent(birth), spec->state);
+		break;
+	case KIND_ROLLING:
+		spec->extent_lines = ROLLING_RING / WORDS_A_LINE;
+		spec->fill = fill_ring;
+		break;
+	case KIND_SLOTS:
+		spec->extent_lines = slots_table_words(slots_count(numbers)) / WORDS_A_LINE;
+		spec->fill = fill_slots;
+		break;
+	default:
+		break;
+	}
+}
+
+enum index_result make_bucket(struct ration *ration, const struct birth *birth,
+			      struct bucket_ref *ret_ref)
+{
+	const struct blob_limit *l = &birth->blob->limits[birth->limit];
+	const uint32_t generation = (uint32_t)birth->blob->header->generation;
+	struct birth mutable = *birth;
+	char name[4 * RATION_NAME_MAX];
+	struct bucket_spec spec = {
+		.identity = birth->identity,
+		.kind = (enum seg_kind)l->kind,
+		.numbers = bucket_restamp(birth->numbers->effective, generation),
+		.scope = l->scope,
+		.names = {[NAME_LIMIT] = name},
+		.user = &mutable,
+	};
+
+	first_words(birth, &spec);
+	limit_name(birth->blob, l, name, sizeof(name));
+	for (int i = 0; i < KEY_FIELDS; i++) {
+		if (l->scope & 1u << i)
+			spec.names[NAME_TENANT + i] = birth->field[i];
+	}
+	return index_insert(&ration->seg, atomic_load(&ration->slot), &spec, ret_ref);
+}
