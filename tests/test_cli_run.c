@@ -207,7 +207,7 @@ Test(cli_run, every_kind_of_outcome)
 #undef LINE
 	fprintf(file,
 		"{\"id\":\"later\",\"tenant\":\"t-late\",\"vendor\":\"crm\",\"class\":\"bulk\","
-		"\"url\":\"http://127.0.0.1:1/\",\"deadline_ms\":50}\n");
+		"\"url\":\"http://127.0.0.1:1/\",\"deadline_ms\":60000}\n");
 	fprintf(file, "{\"id\":\"refused\",\"vendor\":\"crm\",\"class\":\"bulk\","
 		      "\"url\":\"http://127.0.0.1:1/\"}\n");
 	fprintf(file,
