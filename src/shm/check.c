@@ -7,6 +7,7 @@
 #include "shm/bucket.h"
 #include "shm/index.h"
 #include "shm/names.h"
+#include "shm/window.h"
 #include "shm/worker.h"
 
 struct walk {
@@ -66,6 +67,25 @@ static void check_names(struct walk *walk, uint32_t bucket)
 	}
 }
 
+/* What a kind keeps in its words. Which window it is now nobody here knows. */
+static void check_state(struct walk *walk, uint32_t bucket)
+{
+	const struct seg_hot *hot = &walk->seg->hot[bucket];
+
+	switch (KIND_OF(shm_half_load(&hot->kind))) {
+	case KIND_BUCKET:
+		if (!bucket_plausible(hot, walk->now))
+			problem(walk, "a bucket holds an impossible time or numbers", bucket);
+		break;
+	case KIND_WINDOW:
+		if (!window_plausible(hot, UINT64_MAX, walk->now))
+			problem(walk, "a window holds impossible words or numbers", bucket);
+		break;
+	default:
+		problem(walk, "a linked record is of no known kind", bucket);
+	}
+}
+
 static void check_linked(struct walk *walk, uint32_t bucket)
 {
 	const struct seg_hot *hot = &walk->seg->hot[bucket];
@@ -76,10 +96,7 @@ static void check_linked(struct walk *walk, uint32_t bucket)
 
 	if (index_find(walk->seg, identity, &found) != INDEX_FOUND || found.bucket != bucket)
 		problem(walk, "a linked record is not what its identity leads to", bucket);
-	if ((shm_half_load(&hot->kind) & 0xff) != KIND_BUCKET)
-		problem(walk, "a linked record is of no known kind", bucket);
-	else if (!bucket_plausible(hot, walk->now))
-		problem(walk, "a bucket holds an impossible time or numbers", bucket);
+	check_state(walk, bucket);
 	check_names(walk, bucket);
 }
 

@@ -7,63 +7,109 @@
  *	state[2]		pace: ticks before which nothing more is admitted; 0 where it was never paced
  *	state[3]		ticks of the last downward correction: charges permitted before it give nothing back
  *
- * Which window it is now the handle knows (calendar.h); resolving works it out, and the handle is resolved
- * again when that window is over. The vendor counts arrivals by a clock that may be `clock_skew` off, and a
- * request may arrive `delay` late. So within [end - clock_skew - delay, end] and [start, start + clock_skew]
- * a charge counts in both windows, in one step: either both have room or nothing is charged.
+ * Which window it is now the handle knows (calendar.h); resolving works it out. Outside that window everything
+ * answers TAKE_STALE, and the handle is resolved again. The vendor counts arrivals by a clock that may be `clock_skew`
+ * off, and a request may arrive `delay` late. So within [end - clock_skew - delay, end] and [start, start +
+ * clock_skew] a charge counts in both windows, in one step: either both have room or nothing is charged.
  *
- * Safe by: a charge adds only where used + cost + mark <= amount held for the very word that the CAS compares. A
- * word whose index is ahead of the clock's wins: a wall clock that went back re-opens nothing. A new window
- * begins by the charge that first names it. A refund names its window and does nothing once the word has moved on.
- * Words do not repeat across lives of a record: the supervisor reclaims one only when both its windows are over,
- * and charge and refund look at the generation after loading the words.
+ * A word whose index is ahead of the clock's wins: what is charged counts in it too, or, where it took the word that
+ * the clock's own window would count in, instead. So a wall clock that went back re-opens nothing.
  *
- * Pace: remaining * (1 - margin is in the amount already) spread over the time to the end: an admitted cost of c
- * puts state[2] at max(state[2], now) + c * (end - now) / remaining; it admits when state[2] <= now. state[2] goes
- * first: killed in between, a worker has only delayed others.
+ * A new window begins by the charge that first names it. A refund names its windows and does nothing to a word that
+ * has moved on.
+ *
+ * Beside each other, and killed or stopped between any two instructions:
+ *
+ *	charge, charge		each adds only what fits into the very pair of words that its CAS compares; with two words
+ *				compared at once, no window can begin or fill unseen
+ *	charge, give back	likewise; what is given back was counted in that word, and at most once
+ *	give back, correct	a correction reads the clock after the words and stores state[3] before its CAS; a refund
+ *				reads state[3] after the words. Either it sees the new time, or the words have grown
+ *				meanwhile and its CAS fails: below a corrected sum go only charges permitted after it
+ *	pace			state[2] first, then the words. Killed between them, a worker has only delayed the others;
+ *				denied between them, it puts state[2] back if nobody has moved it on
+ *	anything, reclaim	the words are loaded first, then the generation is compared; a record is reclaimed only when both its
+ *				windows are over, and begins again at later ones, so the CAS of a worker that stood
+ *				still fails. A charge looks at the generation once more afterwards: should its CAS have met
+ *				the same two words in a later life, it stays spent there, and nothing was admitted. It is not
+ *				taken back, since nobody can tell which of the two lives it was charged to
+ *	anything, new amount	the amount is read after the words: a charge that stood still since before a reload may use
+ *				the old amount once, for the window it looked at, if nobody else charged meanwhile
+ *
+ * Pace: what remains is spread over the time to the end (a margin is in the amount already): an admitted cost of c puts
+ * state[2] at max(state[2], now) + c * (end - now) / remaining; it admits when state[2] <= now. A time beyond the end is
+ * not possible while the wall clock runs evenly, and counts as none.
  */
 #ifndef RATION_SHM_WINDOW_H
 #define RATION_SHM_WINDOW_H
 
 #include "shm/take.h"
 
-/* link->shape of a window: ns since 1970 (UTC), as two's complement where it says so. */
+/*
+ * link->shape of a window: ns since 1970 (UTC), as two's complement where it says so. BEFORE + AFTER is at most the
+ * length of the shortest window: the policy sees to it.
+ */
 enum window_shape {
-	WINDOW_INDEX,  /* of the window that holds [start, end) */
-	WINDOW_START,  /* int64_t */
-	WINDOW_END,    /* int64_t */
-	WINDOW_BEFORE, /* ns before the end from which the next window is charged too */
-	WINDOW_AFTER,  /* ns after the start during which the one before is charged too */
+	WINDOW_INDEX, /* of the window that holds [start, end); at least 1 */
+	WINDOW_START, /* int64_t */
+	WINDOW_END,   /* int64_t */
+	WINDOW_BEFORE, /* ns before the end from which the next window is charged too: clock_skew + delay */
+	WINDOW_AFTER, /* ns after the start during which the one before is charged too: clock_skew */
 };
+
+/* The longest that a window may be, in ns. */
+#define WINDOW_LENGTH_MAX (UINT64_C(400) * 86400 * 1000000000)
 
 /*
  * [stamp 4 | 0 14 | bits 6 | amount 40]: `bits` of a state word count what is used, the rest are the index.
- * Returns 0 if the amount does not fit. index_max: the largest index that will ever be (50 years ahead).
+ * index_max: the largest index that will ever be (CALENDAR_LAST_NS). It alone decides the bits, so a new amount leaves
+ * the words good. Returns 0 if the amount, and as much debt again, does not fit.
  */
 uint64_t window_pack(uint64_t amount, uint64_t index_max);
 uint64_t window_amount(uint64_t numbers);
 
-/* What state[0] and state[1] are for a new record: nothing used, or (spent) all of this window and the next. */
+/*
+ * What state[0] and state[1] are for a new record: nothing used, or (spent) all of this window and the one before. Spent,
+ * index is that of the last window in which what was permitted until now may arrive: the one that holds wall + BEFORE.
+ */
 void window_first(uint64_t numbers, uint64_t index, bool spent, uint64_t ret_state[2]);
 
+/* TAKE_STALE also means that `at` is outside the link's window. */
 enum take window_look(const struct seg *seg, const struct link *link, const struct demand *demand,
 		      const struct instant *at, struct taken *ret_taken, struct shortage *ret_why);
 
-/* Charge what was looked at; looks again as long as others are faster. On anything else nothing was charged. */
+/*
+ * Charge what was looked at; looks again as long as others are faster. On anything else nothing was charged.
+ * taken->charged: units; word, refunds: the windows they count in, of state[0] and state[1]; 0: none.
+ */
 enum take window_charge(struct seg *seg, const struct link *link, const struct demand *demand,
 			const struct instant *at, struct taken *taken, struct shortage *ret_why);
 
 /* Give back `units` of a charge (at most its own). False: out of attempts; it stays spent. */
 bool window_give_back(struct seg *seg, const struct charge_ref *charge, uint64_t units);
 
-/* Charge `units` more to the window(s) of a charge, or to those that came after; into debt if need be (saturates). */
+/*
+ * Charge `units` more to the windows of a charge and, where a later one has begun, to that too; into debt if need be
+ * (saturates). False: out of attempts, or the record is in another life; nothing was charged.
+ */
 bool window_debit(struct seg *seg, const struct charge_ref *charge, uint64_t units);
+
+/*
+ * The vendor says that `used` units of window `index` are spent. Never lowers; if it raises, all charges until now give
+ * nothing back. False: out of attempts, or another life.
+ */
+bool window_correct(struct seg_hot *hot, uint32_t generation, uint64_t index, uint64_t used,
+		    seg_clock *clock, void *user);
 
 /* Used units of window `index`, for displays. */
 uint64_t window_used(const struct seg_hot *hot, uint64_t index);
 
-/* Whether the words of a linked window can be true when the current window is `index`. */
-bool window_plausible(const struct seg_hot *hot, uint64_t index);
-bool window_repair(struct seg_hot *hot, uint64_t index);
+/*
+ * Whether the words and numbers of a linked window can be true at `now` when no window after `latest` has begun;
+ * UINT64_MAX: not known. Repair puts in place of a word that cannot be a window all of which is spent, and needs
+ * `latest`. True: something was wrong.
+ */
+bool window_plausible(const struct seg_hot *hot, uint64_t latest, uint64_t now);
+bool window_repair(struct seg_hot *hot, uint64_t latest, uint64_t now);
 
 #endif

@@ -1,0 +1,604 @@
+/*
+ * shm/window.c - so much in each second, hour, day or month of the calendar
+ * SPDX-License-Identifier: MIT
+ *
+ * Costs, ahead and marks are below 2^40 where they can be admitted at all; sums of what a caller gave saturate.
+ */
+#include "shm/window.h"
+
+#define AMOUNT_BITS 40
+#define AMOUNT_MAX  ((UINT64_C(1) << AMOUNT_BITS) - 1)
+#define BITS_MAX    63u
+
+/* ns; a longer wait is not worth telling apart. */
+#define WAIT_MAX (UINT64_MAX / TICKS_PER_NS / 2)
+
+static uint64_t most(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+	return b > UINT64_MAX - a ? UINT64_MAX : a + b;
+}
+
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+/* a * b / c, c > 0; saturates. */
+static uint64_t ratio(uint64_t a, uint64_t b, uint64_t c, bool up)
+{
+	const unsigned __int128 product = (unsigned __int128)a * b;
+	const unsigned __int128 result = (product + (up ? c - 1 : 0)) / c;
+
+	return result > UINT64_MAX ? UINT64_MAX : (uint64_t)result;
+}
+
+/* --- numbers and words --- */
+
+uint64_t window_pack(uint64_t amount, uint64_t index_max)
+{
+	unsigned index_bits = 1;
+
+	/* Room for the window after the last too; all ones is no index: RECORD_DEAD. */
+	while (index_bits < 63 && index_max >= (UINT64_C(1) << index_bits) - 2)
+		index_bits++;
+	if (index_bits == 63 || amount == 0 || amount > AMOUNT_MAX ||
+	    amount > (UINT64_MAX >> index_bits) / 2)
+		return 0;
+	return (uint64_t)(64 - index_bits) << AMOUNT_BITS | amount;
+}
+
+uint64_t window_amount(uint64_t numbers)
+{
+	return numbers & AMOUNT_MAX;
+}
+
+static unsigned used_bits(uint64_t numbers)
+{
+	return (unsigned)(numbers >> AMOUNT_BITS) & BITS_MAX;
+}
+
+static uint64_t used_max(uint64_t numbers)
+{
+	return (UINT64_C(1) << used_bits(numbers)) - 1;
+}
+
+static bool numbers_good(uint64_t numbers)
+{
+	return used_bits(numbers) > 0 && window_amount(numbers) > 0 &&
+	       window_amount(numbers) <= used_max(numbers);
+}
+
+static uint64_t index_of(uint64_t word, uint64_t numbers)
+{
+	return word >> used_bits(numbers);
+}
+
+static uint64_t used_of(uint64_t word, uint64_t numbers)
+{
+	return word & used_max(numbers);
+}
+
+static uint64_t word_of(uint64_t index, uint64_t used, uint64_t numbers)
+{
+	return index << used_bits(numbers) | least(used, used_max(numbers));
+}
+
+void window_first(uint64_t numbers, uint64_t index, bool spent, uint64_t ret_state[2])
+{
+	const uint64_t used = spent ? window_amount(numbers) : 0;
+
+	ret_state[index & 1] = word_of(index, used, numbers);
+	ret_state[(index - 1) & 1] = word_of(index - 1, used, numbers);
+}
+
+/* --- reading --- */
+
+/* One reading of the line. */
+struct view {
+	uint64_t pair[2];
+	uint64_t numbers;
+	uint64_t index[2]; /* of the pair's words */
+	uint64_t hi;       /* the later of them */
+};
+
+/* False: another life, or none. Words first: who has seen those of a new life sees its generation. */
+static bool read_pair(const struct seg_hot *hot, uint32_t generation, uint64_t ret_pair[2])
+{
+	const uint64_t even = shm_load(&hot->state[0]);
+
+	ret_pair[1] = shm_load(&hot->state[1]);
+	ret_pair[0] = even;
+	return even != RECORD_DEAD && shm_half_load(&hot->generation) == generation;
+}
+
+/* What the pair says, under the numbers of now. False: it cannot be. */
+static bool read_words(const struct seg_hot *hot, struct view *view)
+{
+	view->numbers = shm_load_relaxed(&hot->numbers);
+	if (!numbers_good(view->numbers))
+		return false;
+	for (unsigned s = 0; s < 2; s++) {
+		view->index[s] = index_of(view->pair[s], view->numbers);
+		if (view->index[s] != 0 && (view->index[s] & 1) != s)
+			return false;
+	}
+	view->hi = most(view->index[0], view->index[1]);
+	return true;
+}
+
+/* What of window `index` is used as far as the view knows. */
+static uint64_t used_in(const struct view *view, uint64_t index)
+{
+	const unsigned s = index & 1;
+
+	return view->index[s] == index ? used_of(view->pair[s], view->numbers) : 0;
+}
+
+/* --- what a charge now would do --- */
+
+struct plan {
+	const struct link *link;
+	const struct demand *demand;
+	uint64_t now;
+	uint64_t passed; /* ns since the start of the link's window */
+	uint64_t length; /* ns */
+	struct view view;
+	uint64_t target[2]; /* the window that each word would count; 0: left alone */
+	uint64_t room;      /* the least that one of them has left, mark and ahead included */
+	uint64_t pace;      /* state[2] */
+	uint64_t turn;      /* paced: when its turn is; 0: now */
+};
+
+/* False: `at` is outside the link's window. */
+static bool plan_begin(const struct link *link, const struct demand *demand,
+		       const struct instant *at, struct plan *ret_plan)
+{
+	*ret_plan = (struct plan){
+		.link = link,
+		.demand = demand,
+		.now = at->now,
+		.passed = (uint64_t)at->wall - link->shape[WINDOW_START],
+		.length = link->shape[WINDOW_END] - link->shape[WINDOW_START],
+	};
+	return ret_plan->passed < ret_plan->length;
+}
+
+static void plan_targets(struct plan *plan)
+{
+	const struct view *view = &plan->view;
+	const uint64_t index = plan->link->shape[WINDOW_INDEX];
+	const bool next = plan->length - plan->passed <= plan->link->shape[WINDOW_BEFORE];
+	const bool before = plan->passed < plan->link->shape[WINDOW_AFTER];
+
+	for (unsigned s = 0; s < 2; s++) {
+		uint64_t want = 0;
+
+		if ((index & 1) == s)
+			want = index;
+		else if (next || before)
+			want = next ? index + 1 : index - 1;
+		if (view->index[s] <= want)
+			plan->target[s] = want;
+		else if (view->index[s] == view->hi && view->hi > index + next)
+			plan->target[s] = view->hi;
+		else
+			plan->target[s] = 0;
+	}
+}
+
+/* How much of a window the link may use by now: all, or what time has released. */
+static uint64_t released(const struct plan *plan, uint64_t window)
+{
+	const uint64_t amount = window_amount(plan->view.numbers);
+	const uint64_t index = plan->link->shape[WINDOW_INDEX];
+
+	if (!(plan->link->flags & LINK_RELEASED) || window < index)
+		return amount;
+	return window > index ? 0 : ratio(amount, plan->passed, plan->length, false);
+}
+
+static void plan_room(struct plan *plan)
+{
+	plan->room = UINT64_MAX;
+	for (unsigned s = 0; s < 2; s++) {
+		const uint64_t window = plan->target[s];
+
+		if (window != 0)
+			plan->room = least(plan->room, minus(released(plan, window),
+							     used_in(&plan->view, window)));
+	}
+}
+
+static uint64_t ticks_left(const struct plan *plan)
+{
+	return least(plan->length - plan->passed, WINDOW_LENGTH_MAX) * TICKS_PER_NS;
+}
+
+/* How long `units` of what remains last if it is to last until the end. */
+static uint64_t pace_ticks(const struct plan *plan, uint64_t units)
+{
+	return plan->room == 0 ? 0 : ratio(units, ticks_left(plan), plan->room, true);
+}
+
+static void plan_turn(const struct seg_hot *hot, struct plan *plan)
+{
+	uint64_t turn;
+
+	plan->pace = shm_load(&hot->state[2]);
+	turn = plan->pace;
+	if (turn < plan->now || turn > sum(plan->now, ticks_left(plan)))
+		turn = plan->now;
+	turn = sum(turn, pace_ticks(plan, plan->demand->ahead));
+	plan->turn = turn > plan->now ? turn : 0;
+}
+
+/* Units that must be there, those for others included. */
+static uint64_t needed(const struct demand *demand)
+{
+	return sum(demand->units, sum(demand->ahead, demand->mark));
+}
+
+/* --- when it does not fit --- */
+
+/* The most that the link could ever give at once: of a part released by time, what is before the guard. */
+static uint64_t size_of(const struct plan *plan)
+{
+	uint64_t amount = window_amount(plan->view.numbers);
+
+	if (plan->link->flags & LINK_RELEASED)
+		amount = ratio(amount, minus(plan->length, plan->link->shape[WINDOW_BEFORE] + 1),
+			       plan->length, false);
+	return minus(amount, plan->demand->mark);
+}
+
+/* Ticks of a time so many ns after the start of the link's window. */
+static uint64_t tick_at(const struct plan *plan, uint64_t since_start)
+{
+	return sum(plan->now, least(minus(since_start, plan->passed), WAIT_MAX) * TICKS_PER_NS);
+}
+
+/* Whether `need` fits into window `index` at some time, and how long after its start that is. */
+static bool fits_in(const struct plan *plan, uint64_t index, uint64_t need, uint64_t *ret_after)
+{
+	const struct view *view = &plan->view;
+	const uint64_t *shape = plan->link->shape;
+	const uint64_t amount = window_amount(view->numbers);
+	const uint64_t full = sum(used_in(view, index), need);
+
+	if (view->index[index & 1] > index || full > amount)
+		return false;
+	/* A later window that is counted in already must have room too. */
+	if (view->hi > index && sum(used_in(view, view->hi), need) > amount)
+		return false;
+	/* While the one before is charged too, that must have it. */
+	*ret_after = sum(used_in(view, index - 1), need) > amount ? shape[WINDOW_AFTER] : 0;
+	if (!(plan->link->flags & LINK_RELEASED))
+		return true;
+	*ret_after = most(*ret_after, ratio(full, plan->length, amount, true));
+	return view->hi <= index && *ret_after < minus(plan->length, shape[WINDOW_BEFORE]);
+}
+
+/*
+ * When it could be admitted if nobody else came: this window once the one before is out of the way or more is released, or
+ * the first later one with room, past the time in which it is charged together with a full one. Exact for this window and
+ * the next; after that all windows are taken to be as long as this one.
+ */
+static uint64_t room_at(const struct plan *plan)
+{
+	const uint64_t index = plan->link->shape[WINDOW_INDEX];
+	const struct demand *demand = plan->demand;
+	const uint64_t fresh = minus(window_amount(plan->view.numbers), demand->mark);
+	uint64_t windows, after = 0;
+
+	for (uint64_t k = 0; k <= 2; k++) {
+		if (fits_in(plan, index + k, needed(demand), &after) &&
+		    k * plan->length + after > plan->passed)
+			return tick_at(plan, k * plan->length + after);
+	}
+	/* Those in line ahead use up whole windows, or the words are far ahead of the clock. */
+	windows = minus(plan->view.hi, index) + 1;
+	if (fresh > 0)
+		windows += minus(sum(demand->units, demand->ahead), 1) / fresh;
+	return tick_at(plan, least(windows, WAIT_MAX / plan->length) * plan->length +
+				     plan->link->shape[WINDOW_AFTER]);
+}
+
+static enum take deny(const struct plan *plan, struct shortage *ret_why)
+{
+	const struct demand *demand = plan->demand;
+
+	ret_why->size = size_of(plan);
+	ret_why->left = plan->turn ? 0 : minus(plan->room, sum(demand->mark, demand->ahead));
+	ret_why->retry_at = plan->turn;
+	if (demand->units > ret_why->size)
+		return TAKE_NEVER;
+	if (needed(demand) > plan->room)
+		ret_why->retry_at = most(plan->turn, room_at(plan));
+	return TAKE_WAIT;
+}
+
+/* Would it be admitted as things stand in the view's pair? has_turn: the pace has let it through already. */
+static enum take judge(const struct seg_hot *hot, bool has_turn, struct plan *plan,
+		       struct shortage *ret_why)
+{
+	if (!read_words(hot, &plan->view))
+		return TAKE_CORRUPT;
+	plan_targets(plan);
+	plan_room(plan);
+	if ((plan->link->flags & LINK_PACED) && !has_turn)
+		plan_turn(hot, plan);
+	else
+		plan->turn = 0;
+	return plan->turn == 0 && needed(plan->demand) <= plan->room ? TAKE_ADMIT
+								     : deny(plan, ret_why);
+}
+
+enum take window_look(const struct seg *seg, const struct link *link, const struct demand *demand,
+		      const struct instant *at, struct taken *ret_taken, struct shortage *ret_why)
+{
+	const struct seg_hot *hot = &seg->hot[link->bucket];
+	struct plan plan;
+	enum take result;
+
+	if (!plan_begin(link, demand, at, &plan) ||
+	    !read_pair(hot, link->generation, plan.view.pair))
+		return TAKE_STALE;
+	result = judge(hot, false, &plan, ret_why);
+	if (result == TAKE_ADMIT)
+		*ret_taken = (struct taken){demand->units, plan.view.pair[0], plan.view.pair[1]};
+	return result;
+}
+
+/* --- charging --- */
+
+/* A turn that was taken in state[2], to give back if it is not used. */
+struct turn {
+	uint64_t before;
+	uint64_t after;
+	bool taken;
+};
+
+/* False: another was faster. */
+static bool take_turn(struct seg_hot *hot, const struct plan *plan, struct turn *turn)
+{
+	turn->before = plan->pace;
+	turn->after = sum(plan->now, pace_ticks(plan, plan->demand->units));
+	turn->taken = shm_cas(&hot->state[2], &turn->before, turn->after);
+	return turn->taken;
+}
+
+static void leave_turn(struct seg_hot *hot, const struct turn *turn)
+{
+	uint64_t after = turn->after;
+
+	if (turn->taken)
+		(void)shm_cas(&hot->state[2], &after, turn->before);
+}
+
+static bool count(struct seg_hot *hot, const struct plan *plan)
+{
+	const struct view *view = &plan->view;
+	uint64_t next[2] = {view->pair[0], view->pair[1]};
+
+	for (unsigned s = 0; s < 2; s++) {
+		const uint64_t window = plan->target[s];
+
+		if (window != 0)
+			next[s] = word_of(window, used_in(view, window) + plan->demand->units,
+					  view->numbers);
+	}
+	return shm_cas_pair(hot->state, view->pair, next);
+}
+
+/* One try, from the view's pair. TAKE_AGAIN: another was faster. */
+static enum take try_charge(struct seg_hot *hot, struct plan *plan, struct turn *turn,
+			    struct shortage *ret_why)
+{
+	const enum take result = judge(hot, turn->taken, plan, ret_why);
+
+	if (result != TAKE_ADMIT)
+		return result;
+	if ((plan->link->flags & LINK_PACED) && !turn->taken && !take_turn(hot, plan, turn))
+		return TAKE_AGAIN;
+	return count(hot, plan) ? TAKE_ADMIT : TAKE_AGAIN;
+}
+
+enum take window_charge(struct seg *seg, const struct link *link, const struct demand *demand,
+			const struct instant *at, struct taken *taken, struct shortage *ret_why)
+{
+	struct seg_hot *hot = &seg->hot[link->bucket];
+	struct turn turn = {.taken = false};
+	struct plan plan;
+	enum take result = TAKE_AGAIN;
+
+	if (!plan_begin(link, demand, at, &plan))
+		return TAKE_STALE;
+	plan.view.pair[0] = taken->word;
+	plan.view.pair[1] = taken->refunds;
+	for (int i = 0; i < CAS_ATTEMPTS && result == TAKE_AGAIN; i++) {
+		if (i > 0 && !read_pair(hot, link->generation, plan.view.pair))
+			result = TAKE_STALE;
+		else
+			result = try_charge(hot, &plan, &turn, ret_why);
+	}
+	if (result != TAKE_ADMIT) {
+		leave_turn(hot, &turn);
+		return result;
+	}
+	*taken = (struct taken){demand->units, plan.target[0], plan.target[1]};
+	return shm_half_load(&hot->generation) == link->generation ? TAKE_ADMIT : TAKE_STALE;
+}
+
+/* --- correcting --- */
+
+bool window_give_back(struct seg *seg, const struct charge_ref *charge, uint64_t units)
+{
+	struct seg_hot *hot = &seg->hot[charge->bucket];
+	const uint64_t windows[2] = {charge->taken.word, charge->taken.refunds};
+	const uint64_t back = least(units, charge->units);
+
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		struct view view;
+		uint64_t next[2];
+
+		if (!read_pair(hot, charge->generation, view.pair) || !read_words(hot, &view))
+			return true;
+		/* After the words: a correction that changed them stored its time before. */
+		if (charge->permit <= shm_load(&hot->state[3]))
+			return true;
+		for (unsigned s = 0; s < 2; s++) {
+			next[s] = view.pair[s];
+			if (windows[s] != 0 && windows[s] == view.index[s])
+				next[s] -= least(back, used_in(&view, windows[s]));
+		}
+		if ((next[0] == view.pair[0] && next[1] == view.pair[1]) ||
+		    shm_cas_pair(hot->state, view.pair, next))
+			return true;
+	}
+	return false;
+}
+
+bool window_debit(struct seg *seg, const struct charge_ref *charge, uint64_t units)
+{
+	struct seg_hot *hot = &seg->hot[charge->bucket];
+	const uint64_t even = charge->taken.word, odd = charge->taken.refunds;
+	const uint64_t first = even == 0 || odd == 0 ? even + odd : least(even, odd);
+
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		struct view view;
+		uint64_t next[2];
+
+		if (!read_pair(hot, charge->generation, view.pair) || !read_words(hot, &view))
+			return false;
+		for (unsigned s = 0; s < 2; s++) {
+			const uint64_t window = view.index[s];
+
+			next[s] = view.pair[s];
+			/* Only after a repair are both words earlier than the charge. */
+			if (window >= first || window == view.hi)
+				next[s] = word_of(window, sum(used_in(&view, window), units),
+						  view.numbers);
+		}
+		if (shm_cas_pair(hot->state, view.pair, next))
+			return true;
+	}
+	return false;
+}
+
+/* Times only go up. */
+static void raise_time(shm_word *word, uint64_t time)
+{
+	uint64_t was = shm_load(word);
+
+	for (int i = 0; i < CAS_ATTEMPTS && was < time; i++) {
+		if (shm_cas(word, &was, time))
+			return;
+	}
+}
+
+bool window_correct(struct seg_hot *hot, uint32_t generation, uint64_t index, uint64_t used,
+		    seg_clock *clock, void *user)
+{
+	const unsigned s = index & 1;
+
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		struct view view;
+		uint64_t next[2];
+
+		if (!read_pair(hot, generation, view.pair) || !read_words(hot, &view))
+			return false;
+		next[0] = view.pair[0];
+		next[1] = view.pair[1];
+		next[s] = word_of(index, used, view.numbers);
+		if (next[s] <= view.pair[s])
+			return true; /* a later window, or as much is used already */
+		/* Read after the words: whatever they count was permitted before. */
+		raise_time(&hot->state[3], clock(user));
+		if (shm_cas_pair(hot->state, view.pair, next))
+			return true;
+	}
+	return false;
+}
+
+/* --- looking after --- */
+
+uint64_t window_used(const struct seg_hot *hot, uint64_t index)
+{
+	const uint64_t word = shm_load(&hot->state[index & 1]);
+	const uint64_t numbers = shm_load_relaxed(&hot->numbers);
+
+	return numbers_good(numbers) && index_of(word, numbers) == index ? used_of(word, numbers)
+									 : 0;
+}
+
+static bool word_plausible(uint64_t word, uint64_t numbers, unsigned s, uint64_t latest)
+{
+	const uint64_t index = index_of(word, numbers);
+
+	return word != RECORD_DEAD && (index == 0 || (index & 1) == s) && index <= sum(latest, 1);
+}
+
+/* The latest that state[2] and state[3] can be; another process's clock may be read a little later. */
+static const uint64_t time_slack[2] = {WINDOW_LENGTH_MAX * TICKS_PER_NS + TICKS_PER_SEC,
+				       TICKS_PER_SEC};
+
+bool window_plausible(const struct seg_hot *hot, uint64_t latest, uint64_t now)
+{
+	const uint64_t numbers = shm_load_relaxed(&hot->numbers);
+
+	if (!numbers_good(numbers))
+		return false;
+	for (unsigned s = 0; s < 2; s++) {
+		if (!word_plausible(shm_load(&hot->state[s]), numbers, s, latest) ||
+		    shm_load(&hot->state[2 + s]) > sum(now, time_slack[s]))
+			return false;
+	}
+	return true;
+}
+
+static bool repair_words(struct seg_hot *hot, uint64_t latest, uint64_t numbers)
+{
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		const uint64_t pair[2] = {shm_load(&hot->state[0]), shm_load(&hot->state[1])};
+		uint64_t next[2];
+
+		window_first(numbers, latest, true, next);
+		for (unsigned s = 0; s < 2; s++) {
+			if (word_plausible(pair[s], numbers, s, latest))
+				next[s] = pair[s];
+		}
+		if (next[0] == pair[0] && next[1] == pair[1])
+			return false;
+		if (shm_cas_pair(hot->state, pair, next))
+			return true;
+	}
+	return false;
+}
+
+/* A pace or correction time from the future becomes the present one. */
+static bool repair_time(shm_word *word, uint64_t now, uint64_t slack)
+{
+	uint64_t was = shm_load(word);
+
+	return was > sum(now, slack) && shm_cas(word, &was, now);
+}
+
+bool window_repair(struct seg_hot *hot, uint64_t latest, uint64_t now)
+{
+	const uint64_t numbers = shm_load_relaxed(&hot->numbers);
+	bool repaired = numbers_good(numbers) && repair_words(hot, latest, numbers);
+
+	for (unsigned s = 0; s < 2; s++)
+		repaired |= repair_time(&hot->state[2 + s], now, time_slack[s]);
+	return repaired;
+}
