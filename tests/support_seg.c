@@ -12,6 +12,8 @@
 
 #include "shm/bucket.h"
 #include "shm/check.h"
+#include "shm/extent.h"
+#include "shm/slots.h"
 
 static void *shared(size_t size)
 {
@@ -54,6 +56,25 @@ struct bucket_ref seg_bucket(struct seg *seg, uint64_t id, uint64_t amount, uint
 
 	cr_assert(spec.numbers != 0);
 	cr_assert_eq(index_insert(seg, 0, &spec, &ref), INDEX_FOUND);
+	return ref;
+}
+
+struct bucket_ref seg_slots(struct seg *seg, uint64_t id, uint32_t slots, uint64_t hold_ns)
+{
+	const uint32_t words = slots_table_words(slots);
+	const struct bucket_spec spec = {
+		.identity = {{id * UINT64_C(0x9e3779b97f4a7c15) + 1, id}},
+		.kind = KIND_SLOTS,
+		.numbers = slots_pack(slots, hold_ns),
+	};
+	struct bucket_ref ref = {0, 0};
+	uint32_t extent;
+
+	cr_assert(spec.numbers != 0);
+	cr_assert_eq(index_insert(seg, 0, &spec, &ref), INDEX_FOUND);
+	cr_assert(extent_claim(seg, ref.bucket, words / 8, &extent));
+	slots_first(seg, ref.bucket, extent, words, spec.numbers, 0, false);
+	shm_store(&seg->hot[ref.bucket].state[3], extent_word(extent, words / 8));
 	return ref;
 }
 

@@ -18,6 +18,9 @@ void seg_verify(const struct seg *seg, uint64_t now, bool quiet);
 struct bucket_ref seg_bucket(struct seg *seg, uint64_t id, uint64_t amount, uint64_t burst,
 			     uint64_t now);
 
+/* Insert a concurrency limit named by a number; every slot is free. hold_ns: maximum hold of a lease; 0: none. */
+struct bucket_ref seg_slots(struct seg *seg, uint64_t id, uint32_t slots, uint64_t hold_ns);
+
 /* Units that a bucket could give at `now`. */
 uint64_t seg_left(const struct seg *seg, struct bucket_ref ref, uint64_t now);
 

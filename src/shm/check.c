@@ -7,6 +7,7 @@
 #include "shm/bucket.h"
 #include "shm/index.h"
 #include "shm/names.h"
+#include "shm/slots.h"
 #include "shm/window.h"
 #include "shm/worker.h"
 
@@ -67,7 +68,7 @@ static void check_names(struct walk *walk, uint32_t bucket)
 	}
 }
 
-/* What a kind keeps in its words. Which window it is now nobody here knows. */
+/* What the words of a record may be, its kind says. Which window it is now nobody here knows. */
 static void check_state(struct walk *walk, uint32_t bucket)
 {
 	const struct seg_hot *hot = &walk->seg->hot[bucket];
@@ -80,6 +81,10 @@ static void check_state(struct walk *walk, uint32_t bucket)
 	case KIND_WINDOW:
 		if (!window_plausible(hot, UINT64_MAX, walk->now))
 			problem(walk, "a window holds impossible words or numbers", bucket);
+		break;
+	case KIND_SLOTS:
+		if (!slots_plausible(walk->seg, bucket))
+			problem(walk, "slots are held by nobody who could hold them", bucket);
 		break;
 	default:
 		problem(walk, "a linked record is of no known kind", bucket);

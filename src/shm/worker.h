@@ -27,8 +27,18 @@ static inline uint32_t worker_pid(uint64_t identity)
 	return (uint32_t)identity;
 }
 
-/* Take over what a dead or departed worker left: counters are spilled, a half-made record is freed,
- * the slot becomes free. Harmless to repeat. Supervisor, or the owner of an embedded segment. */
-void worker_reap(struct seg *seg, uint32_t slot);
+/*
+ * Take over what a dead or departed worker left: its leases end, counters are spilled, a half-made record is freed,
+ * the slot becomes free, last of all: no successor's lease is ended. Harmless to repeat. Supervisor, or the owner of
+ * an embedded segment.
+ * freed: called for each bucket that got slots back, for whoever may wait for them; NULL if nobody is to be told.
+ */
+typedef void worker_freed(void *user, uint32_t bucket);
+void worker_reap_telling(struct seg *seg, uint32_t slot, worker_freed *freed, void *user);
+
+static inline void worker_reap(struct seg *seg, uint32_t slot)
+{
+	worker_reap_telling(seg, slot, NULL, NULL);
+}
 
 #endif
