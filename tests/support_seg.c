@@ -12,7 +12,6 @@
 
 #include "shm/bucket.h"
 #include "shm/check.h"
-#include "shm/extent.h"
 #include "shm/slots.h"
 
 static void *shared(size_t size)
@@ -59,22 +58,34 @@ struct bucket_ref seg_bucket(struct seg *seg, uint64_t id, uint64_t amount, uint
 	return ref;
 }
 
+struct slots_wanted {
+	uint64_t numbers;
+	uint32_t words;
+};
+
+static uint64_t fill_slots(struct seg *seg, uint32_t bucket, uint32_t first_line, void *user)
+{
+	const struct slots_wanted *wanted = user;
+
+	slots_first(seg, bucket, first_line, wanted->words, wanted->numbers, 0, false);
+	return 0;
+}
+
 struct bucket_ref seg_slots(struct seg *seg, uint64_t id, uint32_t slots, uint64_t hold_ns)
 {
-	const uint32_t words = slots_table_words(slots);
+	struct slots_wanted wanted = {slots_pack(slots, hold_ns), slots_table_words(slots)};
 	const struct bucket_spec spec = {
 		.identity = {{id * UINT64_C(0x9e3779b97f4a7c15) + 1, id}},
 		.kind = KIND_SLOTS,
-		.numbers = slots_pack(slots, hold_ns),
+		.numbers = wanted.numbers,
+		.extent_lines = wanted.words / 8,
+		.fill = fill_slots,
+		.user = &wanted,
 	};
 	struct bucket_ref ref = {0, 0};
-	uint32_t extent;
 
 	cr_assert(spec.numbers != 0);
 	cr_assert_eq(index_insert(seg, 0, &spec, &ref), INDEX_FOUND);
-	cr_assert(extent_claim(seg, ref.bucket, words / 8, &extent));
-	slots_first(seg, ref.bucket, extent, words, spec.numbers, 0, false);
-	shm_store(&seg->hot[ref.bucket].state[3], extent_word(extent, words / 8));
 	return ref;
 }
 

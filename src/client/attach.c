@@ -16,6 +16,7 @@
 #include "client/converse.h"
 #include "client/memory.h"
 #include "shm/index.h"
+#include "shm/slots.h"
 #include "shm/stat.h"
 #include "shm/worker.h"
 
@@ -181,6 +182,7 @@ static int claim_slot(struct ration *ration)
 			continue;
 		if (!shm_cas(&worker->identity, &old, mine))
 			continue;
+		(void)slots_reap(&ration->seg, slot, NULL, NULL);
 		stat_spill(&ration->seg, slot);
 		index_recover(&ration->seg, slot);
 		atomic_store(&ration->slot, slot);
