@@ -84,7 +84,8 @@ static bool head_holds(const struct ration *ration, const struct chain_head *hea
 
 /* Begin a ticket with the chain that the handle holds, and look at each link on the way. */
 static enum prepared prepare(const struct ration_handle *handle, const struct costs *costs,
-			     uint64_t now, struct chain_head *head, struct ration_ticket *ticket)
+			     uint64_t now, struct chain_head *head,
+			     bucket_numbers numbers[RATION_LINKS_MAX], struct ration_ticket *ticket)
 {
 	const struct ration *ration = handle->ration;
 	const uint64_t begun = handle_begin(handle);
@@ -100,6 +101,7 @@ static enum prepared prepare(const struct ration_handle *handle, const struct co
 		const struct link link = handle_link(handle, i);
 		struct ration_ticket_link *taken = &ticket->links[i];
 
+		numbers[i] = link.numbers;
 		admit &= chain_prepare(&link, costs->charge, costs->n, taken) &&
 			 link.bucket < ration->seg.n_buckets &&
 			 chain_admits(&ration->seg, &link, classes, taken, now);
@@ -128,11 +130,12 @@ static bool take_plainly(struct ration_handle *handle, const struct costs *costs
 			 struct ration_ticket *ticket)
 {
 	struct ration *ration = handle->ration;
+	bucket_numbers numbers[RATION_LINKS_MAX];
 	struct chain_head head;
 
-	if (prepare(handle, costs, now, &head, ticket) != LOOKED)
+	if (prepare(handle, costs, now, &head, numbers, ticket) != LOOKED)
 		return false;
-	if (chain_charge_plain(&ration->seg, ticket, (uint32_t)head.n_links, now)) {
+	if (chain_charge_plain(&ration->seg, ticket, (uint32_t)head.n_links, numbers, now)) {
 		grant(ration, head.delay, now, 0, ticket);
 		return true;
 	}
@@ -159,9 +162,8 @@ static int find_chain(struct attempt *attempt, bool anew)
 	int result;
 
 	if (!anew && handle_copy(handle, chain) && head_holds(handle->ration, &chain->head) &&
-	    (!(chain->head.flags & CHAIN_WALL) ||
-	     (attempt->draw.at.wall >= chain->head.from &&
-	      attempt->draw.at.wall < chain->head.until)))
+	    (!(chain->head.flags & CHAIN_WALL) || (attempt->draw.at.wall >= chain->head.from &&
+						   attempt->draw.at.wall < chain->head.until)))
 		return 0;
 	result = resolve_chain(handle, chain, NULL);
 	if (result == 0)
@@ -202,8 +204,7 @@ static bool describe(const struct attempt *attempt, bool ever, struct ration_den
 	const struct verdict *verdict = &attempt->draw.verdict;
 	const uint64_t now = attempt->draw.at.now;
 	const struct blob *blob = policy_enter(ration);
-	const bool current =
-		blob->header->generation == attempt->chain.head.policy_generation;
+	const bool current = blob->header->generation == attempt->chain.head.policy_generation;
 
 	if (current) {
 		const struct blob_limit *l =

@@ -135,7 +135,7 @@ enum take bucket_charge_for(struct seg_hot *hot, uint32_t generation, const stru
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
 		enum take result;
 
-		if (bucket_try(hot, now, view->ticks, &view->tat))
+		if (bucket_try(hot, now, view->numbers, view->ticks, &view->tat))
 			return TAKE_ADMIT;
 		result = bucket_look_for(hot, generation, demand, now, view);
 		if (result != TAKE_ADMIT)
@@ -176,8 +176,8 @@ enum take bucket_link_look(const struct seg *seg, const struct link *link,
 			   struct taken *ret_taken, struct shortage *ret_why)
 {
 	struct bucket_view view;
-	const enum take result = bucket_look_for(&seg->hot[link->bucket], link->generation, demand,
-						 at->now, &view);
+	const enum take result =
+		bucket_look_for(&seg->hot[link->bucket], link->generation, demand, at->now, &view);
 
 	if (result == TAKE_ADMIT)
 		keep(&view, ret_taken);
@@ -190,13 +190,13 @@ enum take bucket_link_charge(struct seg *seg, const struct link *link, const str
 			     const struct instant *at, struct taken *taken,
 			     struct shortage *ret_why)
 {
-	struct bucket_view view = {
-		.tat = taken->word,
-		.refunds = taken->refunds,
-		.ticks = taken->charged,
-	};
-	const enum take result = bucket_charge_for(&seg->hot[link->bucket], link->generation,
-						   demand, at->now, &view);
+	struct seg_hot *hot = &seg->hot[link->bucket];
+	struct bucket_view view;
+	enum take result = bucket_look_for(hot, link->generation, demand, at->now, &view);
+
+	/* `taken` does not say under which numbers it was looked at, so that look cannot be charged. */
+	if (result == TAKE_ADMIT)
+		result = bucket_charge_for(hot, link->generation, demand, at->now, &view);
 
 	if (result == TAKE_ADMIT)
 		keep(&view, taken);

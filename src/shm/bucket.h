@@ -25,7 +25,8 @@
  * What may run beside what (each is a loop around one CAS; a kill leaves the old or the new value):
  *
  *			charge	refund	debit	retune
- *	charge		  x	  x	  x	  x	loser of the CAS looks again
+ *	charge		  x	  x	  x	  x	loser of the CAS looks again; so does
+ *							whoever finds other numbers after it
  *	refund		  x	  x	  x	  x	its clock is read after its loads, so a
  *							stopped refund fails or is still right
  *	retune		  x	  x	  x	  -	three steps, of which the first makes every
@@ -82,7 +83,7 @@ struct bucket_view {
 	uint64_t tat;     /* as loaded */
 	uint64_t refunds; /* loaded before it */
 	uint64_t ticks;   /* the cost */
-	uint64_t kept;    /* ticks of what must be left: the mark, and what others are to have first */
+	uint64_t kept; /* ticks of what must be left: the mark, and what others are to have first */
 	bucket_numbers numbers;
 };
 
@@ -261,8 +262,14 @@ static inline enum take bucket_look_for(const struct seg_hot *hot, uint32_t gene
 	return view->tat > bucket_tat_limit(now, tolerance) ? TAKE_CORRUPT : TAKE_WAIT;
 }
 
-/* One try, from the TAT that was looked at; it becomes the one left behind. */
-static inline bool bucket_try(struct seg_hot *hot, uint64_t now, uint64_t ticks, uint64_t *tat)
+/*
+ * One try, from the TAT that was looked at; it becomes the one left behind. A retune forgets what the new burst
+ * does not hold, and so may bring the TAT back to a value that somebody has looked at under the old numbers: then
+ * his CAS succeeds, and what he charged stays spent, but he may not have it. The numbers tell him: whoever sees the
+ * TAT of a retune sees its numbers too, and their stamp makes them differ from those of 15 retunes before.
+ */
+static inline bool bucket_try(struct seg_hot *hot, uint64_t now, bucket_numbers numbers,
+			      uint64_t ticks, uint64_t *tat)
 {
 	const uint64_t next = (*tat > now ? *tat : now) + ticks;
 	uint64_t expected = *tat;
@@ -270,7 +277,7 @@ static inline bool bucket_try(struct seg_hot *hot, uint64_t now, uint64_t ticks,
 	if (!shm_cas(&hot->state[0], &expected, next))
 		return false;
 	*tat = next;
-	return true;
+	return shm_load_relaxed(&hot->numbers) == numbers;
 }
 
 /* --- as a link of a chain: taken is [ticks, TAT left behind, refund sum] --- */
