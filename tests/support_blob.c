@@ -312,7 +312,7 @@ void world_policy(struct ration *ration, const struct policy_desc *desc)
 	while (!installed) { /* readers may hold all views for a moment */
 		if (atomic_flag_test_and_set(&ration->updating))
 			continue;
-		installed = policy_install(ration, &blob);
+		installed = policy_install(ration, &blob, UINT32_MAX);
 		atomic_flag_clear(&ration->updating);
 	}
 	shm_store(&ration->seg.control->policy_generation, desc->generation);

@@ -77,15 +77,12 @@ static struct limit limit_of(uint64_t amount, struct calendar calendar)
 {
 	struct limit limit = {.seg = seg_make(4, 2), .calendar = calendar};
 	struct bucket_spec spec = {.identity = {{1, 1}}, .kind = KIND_WINDOW};
-	uint64_t first[2];
 
 	spec.numbers = window_pack(amount, index_at(&limit, CALENDAR_LAST_NS));
 	cr_assert(spec.numbers != 0);
 	cr_assert_eq(window_amount(spec.numbers), amount);
-	window_first(spec.numbers, index_at(&limit, NEW_YEAR), false, first);
-	spec.state = first[0];
+	window_first(spec.numbers, index_at(&limit, NEW_YEAR), false, spec.state);
 	cr_assert_eq(index_insert(&limit.seg, 0, &spec, &limit.ref), INDEX_FOUND);
-	shm_store(&hot_of(&limit)->state[1], first[1]);
 	return limit;
 }
 
@@ -469,6 +466,22 @@ struct sent {
 	uint64_t *counted; /* where it arrived */
 };
 
+/* Often to where the guard begins or ends; sometimes windows on. */
+static int64_t next_time(const struct limit *limit, int64_t wall, int64_t length)
+{
+	struct calendar_window w;
+	int64_t edge;
+
+	calendar_find(&limit->calendar, wall, &w);
+	if (below(4) == 0)
+		return wall + (int64_t)below((uint64_t)length) / (int64_t)(1 + below(60));
+	if (below(4) != 0)
+		return wall;
+	edge = below(2) ? w.end - (int64_t)limit->before : w.start + (int64_t)limit->after;
+	edge += (int64_t)below(2) - (int64_t)below(2);
+	return edge > wall ? edge : wall;
+}
+
 static void vendor_run(struct calendar calendar, int64_t length)
 {
 	const uint64_t amount = 1 + below(below(2) ? 20 : 2000);
@@ -486,9 +499,7 @@ static void vendor_run(struct calendar calendar, int64_t length)
 		const uint64_t units = below(amount) / (1 + below(20));
 		enum take result;
 
-		/* Often to and fro within a guard, sometimes windows on. */
-		if (below(3) == 0)
-			wall += (int64_t)below((uint64_t)length) / (int64_t)(1 + below(60));
+		wall = next_time(&limit, wall, length);
 		if (n_open > 0 && below(4) == 0) {
 			const size_t k = below(n_open);
 			const uint64_t back = below(open[k].charge.units + 1);

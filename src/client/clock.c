@@ -4,6 +4,7 @@
  */
 #include <time.h>
 
+#include "client/attachment.h"
 #include "client/memory.h"
 
 static int64_t read_ns(clockid_t id)
@@ -35,4 +36,19 @@ int64_t clock_wall_offset_ns(void)
 		}
 	}
 	return best;
+}
+
+/*
+ * What is published is never ahead of the clock by more than that clock was set back since. Further ahead, the word
+ * was scribbled over, and would open windows that have not begun; behind, it can only close some.
+ */
+#define AHEAD_NS INT64_C(2000000000)
+
+int64_t client_wall(const struct ration *ration, uint64_t now)
+{
+	const uint64_t offset = shm_load_relaxed(&ration->seg.control->wall_offset);
+	const int64_t published = (int64_t)(offset + now / TICKS_PER_NS);
+	const int64_t own = read_ns(CLOCK_REALTIME);
+
+	return published > own + AHEAD_NS ? own : published;
 }

@@ -7,7 +7,6 @@
  */
 #include "client/attachment.h"
 #include "shm/extent.h"
-#include "shm/rolling.h"
 #include "shm/slots.h"
 #include "shm/window.h"
 
@@ -33,15 +32,6 @@ static bool spent(const struct birth *birth)
 	return (birth->blob->limits[birth->limit].flags & LIMIT_STARTS_SPENT) != 0;
 }
 
-static uint64_t fill_ring(struct seg *seg, uint32_t bucket, uint32_t first, void *user)
-{
-	const struct birth *birth = user;
-
-	(void)bucket;
-	return rolling_first(seg, first, birth->numbers->effective,
-			     birth->link->shape[ROLLING_CELL_TICKS], birth->now, spent(birth));
-}
-
 static uint64_t fill_slots(struct seg *seg, uint32_t bucket, uint32_t first, void *user)
 {
 	const struct birth *birth = user;
@@ -62,10 +52,6 @@ static void first_words(const struct birth *birth, struct bucket_spec *spec)
 		break;
 	case KIND_WINDOW:
 		window_first(numbers, birth->link->shape[WINDOW_INDEX], spent(birth), spec->state);
-		break;
-	case KIND_ROLLING:
-		spec->extent_lines = ROLLING_RING / WORDS_A_LINE;
-		spec->fill = fill_ring;
 		break;
 	case KIND_SLOTS:
 		spec->extent_lines = slots_table_words(slots_count(numbers)) / WORDS_A_LINE;

@@ -55,6 +55,7 @@ int memory_make_state(const struct seg_config *config, uint64_t epoch_ns, int *r
 	if (mem == MAP_FAILED)
 		return fail(fd);
 	seg_init(mem, config, epoch_ns, ret_seg);
+	shm_store(&ret_seg->control->wall_offset, (uint64_t)clock_wall_offset_ns() + epoch_ns);
 	*ret_fd = fd;
 	return 0;
 }

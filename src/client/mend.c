@@ -6,7 +6,6 @@
  * puts it right.
  */
 #include "client/attachment.h"
-#include "shm/rolling.h"
 #include "shm/window.h"
 
 static uint64_t ticks_now(void *user)
@@ -22,10 +21,7 @@ static bool plausible(const struct ration *ration, const struct link *link)
 	case KIND_BUCKET:
 		return bucket_plausible(hot, client_now(ration));
 	case KIND_WINDOW:
-		return window_plausible(hot, link->shape[WINDOW_INDEX]);
-	case KIND_ROLLING:
-		return rolling_plausible(&ration->seg, link->bucket,
-					 link->shape[ROLLING_CELL_TICKS], client_now(ration));
+		return window_plausible(hot, UINT64_MAX, client_now(ration));
 	default:
 		return true;
 	}
@@ -39,10 +35,7 @@ static bool repair(struct ration *ration, const struct link *link)
 	case KIND_BUCKET:
 		return bucket_repair(hot, ticks_now, ration);
 	case KIND_WINDOW:
-		return window_repair(hot, link->shape[WINDOW_INDEX]);
-	case KIND_ROLLING:
-		return rolling_repair(&ration->seg, link->bucket, link->shape[ROLLING_CELL_TICKS],
-				      client_now(ration));
+		return window_repair(hot, link->shape[WINDOW_INDEX], client_now(ration));
 	default:
 		return false;
 	}

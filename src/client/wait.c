@@ -3,11 +3,36 @@
  * SPDX-License-Identifier: MIT
  */
 #include <errno.h>
+#include <limits.h>
 #include <sched.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "client/attachment.h"
 #include "client/memory.h"
+#include "shm/queue.h"
+
+#define ALL_CLASSES 0xffu
+
+/* The kernel's number; its header is not on the path of every C library. */
+#ifndef FUTEX_WAKE
+#define FUTEX_WAKE 1
+#endif
+
+void wake_next(struct ration *ration, uint32_t bucket)
+{
+	struct seg *seg = &ration->seg;
+	struct queue_place next;
+	shm_half *futex;
+
+	if (bucket >= seg->n_buckets || !queue_hinted(&seg->hot[bucket], ALL_CLASSES))
+		return;
+	next = queue_next(seg, bucket, client_now(ration));
+	futex = next.owner ? queue_wake(seg, &next, client_now(ration)) : NULL;
+	if (futex)
+		(void)syscall(SYS_futex, futex, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
 
 static int sleep_until(uint64_t boot_ns)
 {

@@ -4,7 +4,6 @@
  */
 #include "shm/chain.h"
 
-#include "shm/rolling.h"
 #include "shm/slots.h"
 #include "shm/window.h"
 
@@ -33,7 +32,6 @@ static const struct kind {
 } kinds[KIND_COUNT] = {
 	[KIND_BUCKET] = {bucket_link_look, bucket_link_charge, NULL, NULL},
 	[KIND_WINDOW] = {window_look, window_charge, window_give_back, window_debit},
-	[KIND_ROLLING] = {rolling_look, rolling_charge, rolling_give_back, rolling_debit},
 	[KIND_SLOTS] = {slots_look, slots_charge, release_slot, NULL},
 };
 
@@ -51,8 +49,8 @@ void chain_hint(const struct seg *seg, struct link *link)
 	uint64_t taken;
 
 	link->numbers = 0;
-	if (!link_is_plain(link) || !(link->flags & LINK_HAS_DEFAULT) || link->default_cost > burst ||
-	    link->mark > burst - link->default_cost)
+	if (!link_is_plain(link) || !(link->flags & LINK_HAS_DEFAULT) ||
+	    link->default_cost > burst || link->mark > burst - link->default_cost)
 		return;
 	link->numbers = numbers;
 	link->ticks = bucket_cost(numbers, link->default_cost);
@@ -90,7 +88,7 @@ static uint64_t units_ahead(struct seg *seg, const struct draw *draw, const stru
 
 	if (!queue_hinted(&seg->hot[link->bucket], classes))
 		return 0;
-	return queue_ahead(seg, link->bucket, draw->class_index, draw->place, draw->at.now);
+	return queue_ahead(seg, link->bucket, draw->class_index, draw->place, draw->at.now).units;
 }
 
 /* Look at one link, which is chosen if it admits. */
@@ -106,12 +104,13 @@ static enum take look_at(struct seg *seg, struct draw *draw, uint32_t i, bool ba
 		return TAKE_CORRUPT;
 	*choice = (struct choice){
 		.link = i,
-		.demand = {
-			.units = draw->units[i],
-			.mark = backed ? 0 : link->mark,
-			.lease = draw->lease,
-			.ahead = units_ahead(seg, draw, link),
-		},
+		.demand =
+			{
+				.units = draw->units[i],
+				.mark = backed ? 0 : link->mark,
+				.lease = draw->lease,
+				.ahead = units_ahead(seg, draw, link),
+			},
 	};
 	result = kind->look(seg, link, &choice->demand, &draw->at, &choice->taken, why);
 	if (result == TAKE_NEVER && link->flags & LINK_CLAMP && why->size > 0) {
@@ -259,9 +258,9 @@ enum take chain_charge(struct seg *seg, struct draw *draw, struct ration_ticket 
 		struct choice *choice = &draw->chosen[i];
 		const struct link *link = &draw->links[choice->link];
 		struct shortage why = {0, 0, 0};
-		const enum take result = kind_of(link->flags)->charge(seg, link, &choice->demand,
-								      &draw->at, &choice->taken,
-								      &why);
+		const enum take result = kind_of(link->flags)
+						 ->charge(seg, link, &choice->demand, &draw->at,
+							  &choice->taken, &why);
 
 		if (result == TAKE_ADMIT) {
 			put_on(ticket, link, choice);

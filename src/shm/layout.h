@@ -178,13 +178,16 @@ struct seg_extent {
 /* One place in a waiting line (queue.h). */
 struct seg_waiter {
 	shm_word owner;   /* who, for which bucket, of which class; 0: free. One CAS takes it */
-	shm_word arrival; /* ticks; the order within a class. 0: has just come, stands last */
-	shm_word wake_at; /* ticks at which it means to try; long past it, it holds nobody up */
+	shm_word arrival; /* ticks; the order within a class */
+	shm_word wake_at; /* ticks at which it means to try; long past it, it holds nobody up.
+			   * 0: not yet there */
 	shm_half futex;   /* it sleeps on this; whoever wakes it adds one */
 	shm_half units;   /* that it waits for, saturated */
 };
 
+#ifndef QUEUE_PLACES
 #define QUEUE_PLACES 128u
+#endif
 
 struct seg_queue {
 	struct seg_waiter place[QUEUE_PLACES];
