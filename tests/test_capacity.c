@@ -55,6 +55,9 @@ static struct capacity capacity_make(void)
 		if (promises[k].rate) {
 			c.own[k] = seg_bucket(&c.seg, 10 + k, promises[k].rate, promises[k].burst,
 					      START);
+			shm_store(&c.seg.hot[c.own[k].bucket].numbers,
+				  bucket_pack_promise(promises[k].rate, 1000000000,
+						      promises[k].burst));
 			c.links[k][c.n_links[k]++] = link_of(c.own[k], LINK_BACKING, 0);
 		}
 		c.links[k][c.n_links[k]++] = link_of(c.common, 0, PROMISED);

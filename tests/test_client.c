@@ -460,7 +460,7 @@ Test(client, a_ticket_is_fresh_for_the_delay)
 
 /* --- shadow --- */
 
-Test(client, shadow_mode_tells_and_charges_nothing)
+Test(client, shadow_mode_tells_and_charges_what_has_room)
 {
 	struct policy_desc desc = two_units;
 	struct bucket_state calls;
@@ -474,14 +474,14 @@ Test(client, shadow_mode_tells_and_charges_nothing)
 	}
 	cr_assert_eq(take(&s, "tokens", 1), 0);
 	cr_assert_eq(s.ticket.flags, RATION_TICKET_SHADOW);
-	cr_assert_eq(s.ticket.n_links, 0);
+	cr_assert_eq(s.ticket.n_links, 1, "the other limit has room");
 	cr_assert_str_eq(s.denial.limit, "calls");
 	cr_assert_eq(s.denial.left, 0);
 	cr_assert_eq(s.denial.needed, 1);
 	cr_assert(ration_ticket_fresh(s.ration, &s.ticket));
 	cr_assert_eq(ration_settle(s.ration, &s.ticket, &(struct ration_cost){"tokens", 900}, 1),
 		     0);
-	cr_assert_eq(left(&s, "words"), 99980, "nothing was charged, nothing is corrected");
+	cr_assert_eq(left(&s, "words"), 99080, "what was charged is corrected");
 	memset(&s.denial, 0, sizeof(s.denial));
 	cr_assert_eq(take(&s, "tokens", 100001), 0);
 	cr_assert_eq(s.ticket.flags, RATION_TICKET_SHADOW);

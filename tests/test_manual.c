@@ -185,7 +185,7 @@ Test(manual, every_call_has_a_page)
 		n++;
 	}
 	fclose(header);
-	cr_assert_eq(n, 12, "functions found in the header");
+	cr_assert_geq(n, 13, "functions found in the header: %d", n);
 }
 
 /* The values that an error or a decision can have are all explained in section 3. */

@@ -296,7 +296,7 @@ Test(supervisor_attach, another_abi_is_named_whatever_its_size)
 	expect_refused(converse(&r, &big, sizeof(big), NULL, 0), RATION_ELAYOUT,
 		       "the library has wire ABI 7");
 	expect_refused(converse(&r, &big, sizeof(big.hello.head), NULL, 0), RATION_ELAYOUT,
-		       "rationd " RATION_VERSION " has wire ABI 1");
+		       "rationd " RATION_VERSION " has wire ABI 2");
 	rationd_stop(&r);
 }
 

@@ -71,6 +71,14 @@ bucket_numbers bucket_pack(uint64_t amount, uint64_t period_ns, uint64_t burst)
 	return bucket_tolerance(n) <= BUCKET_HORIZON_MAX ? n : 0;
 }
 
+/* The mantissa, which bucket_pack() rounded up, is in the lowest bits. */
+bucket_numbers bucket_pack_promise(uint64_t amount, uint64_t period_ns, uint64_t burst)
+{
+	const bucket_numbers n = bucket_pack(amount, period_ns, burst);
+
+	return n != 0 && bucket_interval(n).mantissa > INTERVAL_MANTISSA_MIN ? n - 1 : n;
+}
+
 /* Whole units that so many ticks are worth. */
 static uint64_t units_in(bucket_numbers n, uint64_t ticks)
 {

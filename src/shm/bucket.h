@@ -61,6 +61,12 @@ typedef uint64_t bucket_numbers;
  */
 bucket_numbers bucket_pack(uint64_t amount, uint64_t period_ns, uint64_t burst);
 
+/*
+ * The same for what is promised to a class and backed by a limit of its own numbers: the interval is rounded down, so
+ * that demand at exactly the promised rate is never short of a tick.
+ */
+bucket_numbers bucket_pack_promise(uint64_t amount, uint64_t period_ns, uint64_t burst);
+
 /* Ticks that `units` take, rounded up; saturates at TICKS_CAP. */
 static inline uint64_t bucket_cost(bucket_numbers numbers, uint64_t units);
 
