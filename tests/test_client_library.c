@@ -49,26 +49,6 @@ static const char *output(const char *format, const char *path)
 	return text;
 }
 
-Test(library, exports_exactly_the_public_functions)
-{
-	static const char wanted[] = "ration_acquire\n"
-				     "ration_acquire_until\n"
-				     "ration_attach\n"
-				     "ration_cancel\n"
-				     "ration_denial_text\n"
-				     "ration_detach\n"
-				     "ration_handle_free\n"
-				     "ration_resolve\n"
-				     "ration_settle\n"
-				     "ration_strerror\n"
-				     "ration_ticket_fresh\n";
-
-	cr_assert_str_eq(output("nm -D --defined-only --without-symbol-versions '%s' | "
-				"awk '$2 != \"A\" { print $3 }' | LC_ALL=C sort",
-				library("libration.so")),
-			 wanted);
-}
-
 /* Every function of the header is in one of the two libraries, and has a version. */
 Test(library, symbols_are_versioned)
 {

@@ -21,7 +21,7 @@
 struct policy_view {
 	struct blob blob;
 	uint32_t classes; /* bit mask of those that this process may claim */
-	bool retired; /* replaced, but somebody may still read it */
+	bool retired;     /* replaced, but somebody may still read it */
 };
 
 _Static_assert(offsetof(struct policy_view, blob) == 0, "policy_classes()");
@@ -53,7 +53,7 @@ struct ration {
 	_Atomic uint32_t slot;
 	_Atomic uint32_t serial; /* how often the memory behind this attachment was exchanged */
 	atomic_flag inserting;   /* a slot makes one bucket at a time */
-	_Atomic uint32_t leases;  /* how many were asked for: makes each one's word its own */
+	_Atomic uint32_t leases; /* how many were asked for: makes each one's word its own */
 	_Atomic uint64_t register_retry_at; /* CLOCK_BOOTTIME ns; a registration failed before */
 	_Atomic int register_error;         /* with this */
 
@@ -74,7 +74,8 @@ struct chain_head {
 	uint32_t serial;
 	uint32_t flags; /* CHAIN_* */
 	uint64_t n_links;
-	int64_t from, until; /* CHAIN_WALL: wall clock times between which it is as resolved, ns since 1970 */
+	int64_t from,
+		until; /* CHAIN_WALL: wall clock times between which it is as resolved, ns since 1970 */
 };
 
 #define CHAIN_CLASS(flags) ((flags)&7)
@@ -94,8 +95,8 @@ struct chain {
 #define CHAIN_HEAD_WORDS  6
 #define LINK_WORDS        6
 #define LINK_SHAPE_WORDS  6
-#define CHAIN_LINK_AT(i)  (CHAIN_HEAD_WORDS + (i) * LINK_WORDS)
-#define CHAIN_SHAPE_AT(i) (CHAIN_LINK_AT(RATION_LINKS_MAX) + (i) * LINK_SHAPE_WORDS)
+#define CHAIN_LINK_AT(i)  (CHAIN_HEAD_WORDS + (i)*LINK_WORDS)
+#define CHAIN_SHAPE_AT(i) (CHAIN_LINK_AT(RATION_LINKS_MAX) + (i)*LINK_SHAPE_WORDS)
 #define CHAIN_WORDS       CHAIN_SHAPE_AT(RATION_LINKS_MAX)
 
 struct ration_handle {

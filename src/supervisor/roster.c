@@ -206,8 +206,8 @@ int roster_add(struct supervisor *s, int socket, const struct peer *peer, int pi
 	s->ledger.workers[slot].policy_sent = s->policy.blob.header->generation;
 	result = watch_worker(s, slot);
 	if (result == 0)
-		result = welcome(s, socket, peer, s->state_fd,
-				 s->ledger.workers[slot].identity, slot);
+		result = welcome(s, socket, peer, s->state_fd, s->ledger.workers[slot].identity,
+				 slot);
 	if (result < 0) {
 		/* The slot is gone again, but the descriptors are still the caller's. */
 		s->ledger.workers[slot].socket = s->ledger.workers[slot].pidfd = -1;
