@@ -128,6 +128,7 @@ static int adopt_answer(struct ration *ration, const struct answer *answer)
 	if (!ration->observer && welcome->slot >= ration->seg.n_workers)
 		return -EPROTO;
 	ration->shift_ns = clock_shift(welcome);
+	wall_attach(ration, 0);
 	atomic_store(&ration->slot, welcome->slot);
 	atomic_store(&ration->identity, welcome->worker);
 	if (!ration->observer)
@@ -198,6 +199,7 @@ static int register_now(struct ration *ration, uint64_t budget_ns, struct ration
 {
 	atomic_flag_clear(&ration->inserting);
 	atomic_flag_clear(&ration->updating);
+	atomic_flag_clear(&ration->following);
 	atomic_store(&ration->policy_readers, 0);
 	atomic_store(&ration->policy_retry_at, 0);
 	if (ration->address.sun_family != AF_UNIX)
@@ -325,6 +327,7 @@ int client_adopt(const struct seg *seg, int policy_fd, uint64_t policy_size,
 		result = -ENOMEM;
 	if (result == 0) {
 		ration->seg = *seg;
+		wall_attach(ration, 0);
 		result = register_now(ration, ATTACH_NS, error);
 	}
 	if (result < 0)

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 
 #include "client/client.h"
+#include "client/wall.h"
 #include "shm/hash.h"
 #include "shm/index.h"
 
@@ -56,6 +57,12 @@ struct ration {
 	_Atomic uint32_t leases; /* how many were asked for: makes each one's word its own */
 	_Atomic uint64_t register_retry_at; /* CLOCK_BOOTTIME ns; a registration failed before */
 	_Atomic int register_error;         /* with this */
+
+	/* clock.c: offsets as in wall.h */
+	_Atomic int64_t wall_known;    /* what was last found true */
+	_Atomic uint64_t wall_look_at; /* ticks; embedded: when to follow the clock again, */
+	struct wall wall;              /* from here, */
+	atomic_flag following;         /* one at a time */
 
 	/* policy_view.c */
 	struct policy_view views[POLICY_VIEWS];
@@ -118,6 +125,12 @@ static inline int attachment_ready(struct ration *ration)
 
 	return state == REGISTERED ? 0 : attachment_register(ration);
 }
+
+/*
+ * clock.c: begin to go by the wall clock; ahead_ns: how far what the supervisor goes by is ahead of its clock (behind:
+ * negative).
+ */
+void wall_attach(struct ration *ration, int64_t ahead_ns);
 
 /* policy_view.c: read the current policy; it stays mapped until policy_leave(). */
 const struct blob *policy_enter(struct ration *ration);

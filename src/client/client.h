@@ -34,8 +34,11 @@ const struct blob *client_blob(const struct ration *ration);
 /* Ticks now, as this process counts them. */
 uint64_t client_now(const struct ration *ration);
 
-/* What the wall clock shows at `now` ticks, in ns since 1970: the supervisor's, slewed, never this process's own. */
-int64_t client_wall(const struct ration *ration, uint64_t now);
+/*
+ * What the wall clock shows at `now` ticks, in ns since 1970, as windows go by it (client/wall.h): what the supervisor
+ * publishes, as far as this process's own clock agrees that it can be. Reads that clock only when something changed.
+ */
+int64_t client_wall(struct ration *ration, uint64_t now);
 
 /* The key of a handle, field by field ("" for none), in the order of enum key_field. */
 enum key_field {
