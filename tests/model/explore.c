@@ -24,7 +24,8 @@ struct control {
 	bool (*ready[ACTORS_MAX])(void);
 	struct access next[ACTORS_MAX]; /* what each will do when it is resumed */
 	uint64_t kills;
-	uint64_t last; /* who made the last step that counts, + 1 */
+	uint64_t wrote; /* mask: whose last step was a write */
+	uint64_t last;  /* who made the last step that counts, + 1 */
 	uint64_t preemptions;
 };
 
@@ -174,7 +175,8 @@ static bool able(int i)
 
 static bool may_be_killed(int i)
 {
-	return control.kills < scenario->kills && (search.how.plain || control.next[i].writes) &&
+	return control.kills < scenario->kills &&
+	       (search.how.plain || control.next[i].writes || control.wrote >> i & 1) &&
 	       !(scenario->actors[i].flags & ACTOR_IMMORTAL);
 }
 
@@ -206,6 +208,8 @@ static void step(int i)
 {
 	struct step *made = report_step(i, &control.next[i]);
 
+	control.wrote &= ~(UINT64_C(1) << i);
+	control.wrote |= (uint64_t)control.next[i].writes << i;
 	co_resume(i);
 	report_outcome(made);
 	if (control.state[i] == ACTOR_FINISHED)
@@ -271,6 +275,7 @@ static struct hash state_hash(void)
 	world_hash(&h);
 	hash_bytes(&h, control.state, sizeof(control.state));
 	hash_word(&h, control.kills);
+	hash_word(&h, control.wrote);
 	if (search.how.bound != UINT32_MAX) {
 		hash_word(&h, control.last);
 		hash_word(&h, control.preemptions);

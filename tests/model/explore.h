@@ -14,8 +14,8 @@
  *   them) are not points of choice. Which words those are is found out: whenever an exploration
  *   meets contention for a word it took for calm, it begins again. An exploration that ends has met
  *   none, and any run that did would have a prefix among those explored.
- * - An actor is killed before its writes and at its end. Killed before a read it leaves the same
- *   memory as killed before its next write.
+ * - An actor is killed before and after each of its writes, and at its end. What it reads in between
+ *   changes nothing that it leaves behind.
  *
  * A state also tells how many executions lead on from it; the sum is what is reported as executions
  * (of accesses to contended words; without the memory of states each would have to be run).

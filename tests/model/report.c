@@ -80,13 +80,11 @@ static void print_step(const struct step *step)
 {
 	char name[64];
 
+	if (step->access.offset == NOWHERE && !step->killed)
+		return; /* it begins, ends, or has waited */
 	printf("        %c  ", 'A' + step->actor);
 	if (step->killed) {
 		printf("killed\n");
-		return;
-	}
-	if (step->access.offset == NOWHERE) {
-		printf("goes on\n");
 		return;
 	}
 	world_name(step->access.offset, name, sizeof(name));
