@@ -63,6 +63,11 @@ int model_self(void)
 	return co_current();
 }
 
+bool model_wrote(void)
+{
+	return control.next[co_current()].writes;
+}
+
 bool model_killed(int actor)
 {
 	return control.state[actor] == ACTOR_KILLED;

@@ -79,6 +79,9 @@ void model_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The actor that runs. */
 int model_self(void);
 
+/* Whether the latest access of the actor that runs was a write. */
+bool model_wrote(void);
+
 /* Go on only once `ready` says so. It may read shared memory. */
 void model_wait(bool (*ready)(void));
 

@@ -162,7 +162,9 @@ static void op_correct(void *self, const struct op *op)
 
 	(void)self;
 	notes->loose = true;
-	if (!window_correct(&world.seg.hot[ref.bucket], ref.generation, FIRST, op->a, now_again, NULL))
+	/* Its CAS was the last thing that it did, or it found as much used already. */
+	if (!window_correct(&world.seg.hot[ref.bucket], ref.generation, FIRST, op->a, now_again, NULL) ||
+	    !model_wrote())
 		return;
 	notes->corrected[0] = FIRST;
 	notes->corrected[1] = op->a;
@@ -410,7 +412,6 @@ static void setup(void)
 	window_first(spec.numbers, FIRST, false, spec.state);
 	if (spec.numbers == 0 || index_insert(&world.seg, 0, &spec, &ref) != INDEX_FOUND)
 		model_fail("no window");
-	world.seg.hot[ref.bucket].state[1] = spec.state[1];
 	spend(scenario->with[SPENT]);
 }
 
