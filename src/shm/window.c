@@ -235,10 +235,7 @@ static void plan_turn(const struct seg_hot *hot, struct plan *plan)
 	uint64_t turn;
 
 	plan->pace = shm_load(&hot->state[2]);
-	turn = plan->pace;
-	if (turn < plan->now || turn > sum(plan->now, ticks_left(plan)))
-		turn = plan->now;
-	turn = sum(turn, pace_ticks(plan, plan->demand->ahead));
+	turn = sum(most(plan->pace, plan->now), pace_ticks(plan, plan->demand->ahead));
 	plan->turn = turn > plan->now ? turn : 0;
 }
 

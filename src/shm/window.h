@@ -37,8 +37,9 @@
  *				the old amount once, for the window it looked at, if nobody else charged meanwhile
  *
  * Pace: what remains is spread over the time to the end (a margin is in the amount already): an admitted cost of c puts
- * state[2] at max(state[2], now) + c * (end - now) / remaining; it admits when state[2] <= now. A time beyond the end is
- * not possible while the wall clock runs evenly, and counts as none.
+ * state[2] at max(state[2], now) + c * (end - now) / remaining; it admits when state[2] <= now. A time beyond the end
+ * was set by a later clock, or before the wall clock was put forward, and holds all the same: were it passed over, a
+ * worker that stood still over an edge would put the pace of the new window back.
  */
 #ifndef RATION_SHM_WINDOW_H
 #define RATION_SHM_WINDOW_H
