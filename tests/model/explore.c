@@ -56,6 +56,13 @@ static struct {
 	uint64_t ends; /* different last states */
 } search;
 
+static uint64_t n_steps; /* of all searches; a signal handler reads it */
+
+uint64_t search_steps(void)
+{
+	return __atomic_load_n(&n_steps, __ATOMIC_RELAXED);
+}
+
 /* --- what actors call --- */
 
 int model_self(void)
@@ -215,6 +222,7 @@ static void step(int i)
 
 	control.wrote &= ~(UINT64_C(1) << i);
 	control.wrote |= (uint64_t)control.next[i].writes << i;
+	__atomic_store_n(&n_steps, n_steps + 1, __ATOMIC_RELAXED);
 	co_resume(i);
 	report_outcome(made);
 	if (control.state[i] == ACTOR_FINISHED)

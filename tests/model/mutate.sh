@@ -56,22 +56,23 @@ link() {
 	$MODEL_CC -o "$dir/$1" "$own" $(for c in $changed; do echo "$dir/$(basename "$c" .c).o"; done) $rest
 }
 
-found=
+found= late=
 for area; do
 	link "$area" || fail "it does not link"
-	timeout "${RATION_MODEL_SECONDS:-100}" "$dir/$area" --hunt >"$dir/$area.log" 2>&1
+	timeout "${RATION_MODEL_SECONDS:-600}" "$dir/$area" --hunt >"$dir/$area.log" 2>&1
 	status=$?
 	if [ $status -eq 1 ] && grep -q 'violation:' "$dir/$area.log"; then
 		found=$area
 		break
-	elif [ $status -ge 124 ]; then
-		echo "(it ended with status $status)" >>"$dir/$area.log"
+	elif [ $status -gt 128 ]; then
+		echo "    violation: an actor crashed, status $status" >>"$dir/$area.log"
 		found=$area
 		break
 	fi
+	[ $status -ne 124 ] || late="$late ($area was not explored to its end)"
 done
 if [ -z "$found" ]; then
-	echo "$name: NOT FOUND by $*"
+	echo "$name: NOT FOUND by $*$late"
 	exit 1
 fi
 echo "$name: found by $found:"

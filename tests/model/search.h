@@ -18,6 +18,9 @@ struct search_how {
 /* Explore `scenario`, to its end or the first violation. */
 struct result search_scenario(const struct search_how *how);
 
+/* How many steps actors have made so far. */
+uint64_t search_steps(void);
+
 /* Forget what is known about who contends for what: before another scenario. */
 void search_forget(void);
 

@@ -39,12 +39,12 @@ struct given {
 
 struct window_notes {
 	struct notes shared;
-	shm_word wall_offset; /* ns */
-	shm_word round;       /* one up when a correction or new numbers are in place */
-	uint64_t loose;       /* words may count more than was admitted */
-	uint64_t put_back;    /* the wall clock was */
+	shm_word wall_offset;  /* ns */
+	shm_word round;        /* one up when a correction or new numbers are in place */
+	uint64_t loose;        /* words may count more than was admitted */
+	uint64_t put_back;     /* the wall clock was */
 	uint64_t corrected[2]; /* window, units */
-	uint64_t amount; /* new one; 0: none */
+	uint64_t amount;       /* new one; 0: none */
 	struct given given[ACCOUNTS][EACH];
 };
 
@@ -163,7 +163,8 @@ static void op_correct(void *self, const struct op *op)
 	(void)self;
 	notes->loose = true;
 	/* Its CAS was the last thing that it did, or it found as much used already. */
-	if (!window_correct(&world.seg.hot[ref.bucket], ref.generation, FIRST, op->a, now_again, NULL) ||
+	if (!window_correct(&world.seg.hot[ref.bucket], ref.generation, FIRST, op->a, now_again,
+			    NULL) ||
 	    !model_wrote())
 		return;
 	notes->corrected[0] = FIRST;
@@ -210,7 +211,7 @@ static void op_put_back(void *self, const struct op *op)
 	}
 #define PASS(ns)                                                                                   \
 	{                                                                                          \
-		op_tick, "%u ticks", (ns) * TICKS_PER_NS, 0                                        \
+		op_tick, "%u ticks", (ns)*TICKS_PER_NS, 0                                          \
 	}
 #define PUT_BACK(ns)                                                                               \
 	{                                                                                          \
@@ -437,9 +438,9 @@ static const struct scenario scenarios[] = {
 	{"settle up, roll, charge",
 	 {ACTOR(TAKE(2), SETTLE(4)), ACTOR(TAKE(2), TAKE(2)), CLOCK(PASS(15), PASS(100))}, {4, 0, 80, 20, 10}, .kills = 1},
 	{"correct, cancel, charge",
-	 {ACTOR(TAKE(2), CANCEL), ACTOR(CORRECT(2)), ACTOR(TAKE(1), TAKE(2)), CLOCK(PASS(10))}, {4}, .kills = 1},
+	 {ACTOR(TAKE(2), CANCEL), ACTOR(CORRECT(3)), ACTOR(TAKE(1), TAKE(2)), CLOCK(PASS(10))}, {4}, .kills = 1},
 	{"correct, cancel, roll",
-	 {ACTOR(TAKE(2), CANCEL), ACTOR(CORRECT(3)), ACTOR(TAKE(2)), CLOCK(PASS(10), PASS(15))}, {4, 1, 75, 10, 10}, .kills = 1},
+	 {ACTOR(TAKE(2), CANCEL), ACTOR(CORRECT(5)), ACTOR(TAKE(2)), CLOCK(PASS(10), PASS(15))}, {6, 1, 75, 10, 10}, .kills = 1},
 	{"smaller amount, charge", {ACTOR(TAKE(2), TAKE(2)), ACTOR(TAKE(2)), ACTOR(RETUNE(3))}, {6}, .kills = 1},
 	{"smaller amount, cancel, roll",
 	 {ACTOR(TAKE(3), CANCEL), ACTOR(TAKE(2), TAKE(2)), ACTOR(RETUNE(3)), CLOCK(PASS(15), PASS(15))}, {5, 0, 80, 10, 10}, .kills = 1},
