@@ -72,6 +72,45 @@ Test(cli_status, a_table_for_people)
 	cr_expect_eq(rationd_stop(&d), 0);
 }
 
+/* Shadow mode: what would have been denied, and who was drawing then. */
+Test(cli_status, shadow_denials_and_who_competed)
+{
+	static const char shadowed[] =
+		"version: 1\n"
+		"classes: [interactive, bulk]\n"
+		"defaults: { delay: 0ms, mode: shadow }\n"
+		"limits:\n"
+		"  - { name: all, rate: 1/h, burst: 10, scope: [], margin: 0% }\n"
+		"vendors:\n"
+		"  crm: {}\n";
+	json_t *root, *shadow;
+	struct cli_result r;
+	struct rationd d;
+
+	rationd_start(&d, shadowed, NULL);
+	acquire(&d, "acme", "requests=10", EX_OK);
+	acquire(&d, "acme", "requests=3", EX_OK);
+	acquire(&d, "acme", "requests=3", EX_OK);
+	CLI(&r, "acquire", "acme", "crm", "interactive", "--socket", d.socket);
+	cr_assert_eq(r.status, EX_OK, "%s", r.err);
+	cli_free(&r);
+	CLI(&r, "status", "--socket", d.socket);
+	cr_expect(strstr(r.out,
+			 "shadow: all would have denied interactive 1 times (1 units), last "));
+	cr_expect(strstr(r.out, "shadow: all would have denied bulk 2 times (6 units), last "));
+	cr_expect(strstr(r.out, " ago; drawing then: bulk ("));
+	cli_free(&r);
+	CLI(&r, "status", "--json", "--socket", d.socket);
+	root = json_loads(r.out, 0, NULL);
+	cr_assert(root, "%s", r.out);
+	shadow = json_object_get(root, "shadow");
+	cr_expect_eq(json_array_size(shadow), 2);
+	cr_expect_eq(json_integer_value(json_object_get(json_array_get(shadow, 1), "denied")), 2);
+	json_decref(root);
+	cli_free(&r);
+	cr_expect_eq(rationd_stop(&d), 0);
+}
+
 Test(cli_status, json)
 {
 	struct cli_result r;

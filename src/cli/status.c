@@ -11,6 +11,7 @@
 
 #include "cli/args.h"
 #include "cli/cli.h"
+#include "cli/status.h"
 #include "cli/words.h"
 #include "client/client.h"
 #include "shm/names.h"
@@ -150,13 +151,14 @@ static void print_json(const struct ration *ration, const struct table_of_rows *
 
 	for (uint32_t i = 0; i < table->n; i++)
 		json_array_append_new(buckets, row_json(&table->rows[i]));
-	root = cli_need(json_pack("{s:I, s:o, s:i, s:{s:I, s:I, s:I}, s:o}", "policy_generation",
+	root = cli_need(json_pack("{s:I, s:o, s:i, s:{s:I, s:I, s:I}, s:o, s:o}",
+				  "policy_generation",
 				  (json_int_t)shm_load(&seg->control->policy_generation), "workers",
 				  workers_json(seg), "buckets_max", (int)seg->n_buckets, "counters",
 				  "full", (json_int_t)shm_load_relaxed(&seg->control->full),
 				  "corrupt", (json_int_t)shm_load_relaxed(&seg->control->corrupt),
 				  "repaired", (json_int_t)shm_load_relaxed(&seg->control->repaired),
-				  "buckets", buckets));
+				  "shadow", status_shadow_json(ration), "buckets", buckets));
 	json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	putchar('\n');
 	json_decref(root);
@@ -256,6 +258,7 @@ static void print_people(const struct ration *ration, const struct table_of_rows
 	for (uint32_t i = 0; i < seg->n_workers; i++)
 		workers += shm_load(&seg->workers[i].identity) != 0;
 	print_table(table);
+	status_shadow_print(ration);
 	printf("%u of %u buckets, %u workers, policy generation %llu\n", table->n, seg->n_buckets,
 	       workers, (unsigned long long)shm_load(&seg->control->policy_generation));
 	print_counters(seg);

@@ -89,6 +89,7 @@ static enum prepared prepare(const struct ration_handle *handle, const struct co
 {
 	const struct ration *ration = handle->ration;
 	const uint64_t begun = handle_begin(handle);
+	uint32_t class_index;
 	bool admit = true;
 
 	*head = handle_head(handle);
@@ -96,15 +97,15 @@ static enum prepared prepare(const struct ration_handle *handle, const struct co
 		return OUT_OF_DATE;
 	if (!(head->flags & CHAIN_PLAIN))
 		return PREPARED;
+	class_index = CHAIN_CLASS(head->flags);
 	for (size_t i = 0; i < head->n_links; i++) {
-		const uint32_t classes = (UINT32_C(2) << CHAIN_CLASS(head->flags)) - 1;
 		const struct link link = handle_link(handle, i);
 		struct ration_ticket_link *taken = &ticket->links[i];
 
 		numbers[i] = link.numbers;
 		admit &= chain_prepare(&link, costs->charge, costs->n, taken) &&
 			 link.bucket < ration->seg.n_buckets &&
-			 chain_admits(&ration->seg, &link, classes, taken, now);
+			 chain_admits(&ration->seg, &link, class_index, taken, now);
 	}
 	if (!handle_same(handle, begun))
 		return OUT_OF_DATE;
@@ -259,6 +260,22 @@ static int deny(struct attempt *attempt, int code, struct ration_denial *denial,
 	return code;
 }
 
+static void count_shadow(const struct attempt *attempt)
+{
+	struct ration *ration = attempt->handle->ration;
+	const struct verdict *verdict = &attempt->draw.verdict;
+	const struct link *link = &attempt->chain.links[verdict->link];
+	const uint32_t classes = KIND_RECENT(shm_half_load(&ration->seg.hot[link->bucket].kind));
+	const struct blob *blob = policy_enter(ration);
+
+	if (blob->header->generation == attempt->chain.head.policy_generation)
+		contest_count(&ration->seg,
+			      client_contest_key(blob, LINK_LIMIT(link->flags),
+						 attempt->draw.class_index),
+			      classes, verdict->needed, attempt->draw.at.now);
+	policy_leave(ration);
+}
+
 static int admitted(struct attempt *attempt, struct ration_ticket *ticket,
 		    struct ration_denial *denial)
 {
@@ -269,6 +286,7 @@ static int admitted(struct attempt *attempt, struct ration_ticket *ticket,
 	      shadow ? RATION_TICKET_SHADOW : 0, ticket);
 	if (shadow) {
 		count_denied(attempt);
+		count_shadow(attempt);
 		if (denial)
 			(void)describe(attempt, true, denial);
 	}

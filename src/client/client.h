@@ -31,6 +31,9 @@ int client_observe(const char *path, uint64_t wait_ns, struct ration **ret_ratio
 const struct seg *client_seg(const struct ration *ration);
 const struct blob *client_blob(const struct ration *ration);
 
+/* Under which shadow denials of a limit and class are counted (shm/contest.h). */
+uint64_t client_contest_key(const struct blob *blob, uint32_t limit, uint32_t class_index);
+
 /* Ticks now, as this process counts them. */
 uint64_t client_now(const struct ration *ration);
 

@@ -62,6 +62,14 @@ static void first_words(const struct birth *birth, struct bucket_spec *spec)
 	}
 }
 
+uint64_t client_contest_key(const struct blob *blob, uint32_t limit, uint32_t class_index)
+{
+	char name[4 * RATION_NAME_MAX];
+
+	limit_name(blob, &blob->limits[limit], name, sizeof(name));
+	return contest_key(name, class_index);
+}
+
 enum index_result make_bucket(struct ration *ration, const struct birth *birth,
 			      struct bucket_ref *ret_ref)
 {

@@ -264,6 +264,7 @@ enum take chain_charge(struct seg *seg, struct draw *draw, struct ration_ticket 
 
 		if (result == TAKE_ADMIT) {
 			put_on(ticket, link, choice);
+			contest_mark(&seg->hot[link->bucket], draw->class_index);
 			continue;
 		}
 		draw->verdict = (struct verdict){choice->link, choice->demand.units, why};

@@ -14,6 +14,7 @@
 #include <ration/ration.h>
 
 #include "shm/bucket.h"
+#include "shm/contest.h"
 #include "shm/queue.h"
 
 /* A cost whose unit is already hashed. */
@@ -112,19 +113,23 @@ static inline bool chain_prepare(const struct link *link, const struct charge *c
 }
 
 /*
- * Look at one prepared plain link. True: it admits, nobody of `classes` waits for it, and the ticket's link holds
- * what charging it needs. False: it denies, or something is unusual: chain_look() finds out.
+ * Look at one prepared plain link. True: it admits, nobody of the class or of a more protected one waits for it, the
+ * class is marked as one that draws from it, and the ticket's link holds what charging it needs. False: it denies, or something is unusual: chain_look() finds out.
  */
-static inline bool chain_admits(const struct seg *seg, const struct link *link, uint32_t classes,
-				struct ration_ticket_link *taken, uint64_t now)
+static inline bool chain_admits(const struct seg *seg, const struct link *link,
+				uint32_t class_index, struct ration_ticket_link *taken,
+				uint64_t now)
 {
 	const struct seg_hot *hot = &seg->hot[link->bucket];
+	const uint32_t mark = UINT32_C(1) << (KIND_RECENT_SHIFT + class_index);
+	const uint32_t waiters = ((UINT32_C(2) << class_index) - 1) << KIND_WAITERS_SHIFT;
 
 	taken->refunds = shm_load(&hot->state[1]);
 	taken->word = shm_load(&hot->state[0]);
 	if (shm_load_relaxed(&hot->numbers) != link->numbers ||
 	    taken->amount != link->default_cost ||
-	    shm_half_load(&hot->generation) != link->generation || queue_hinted(hot, classes))
+	    shm_half_load(&hot->generation) != link->generation ||
+	    (shm_half_load(&hot->kind) & (waiters | mark)) != mark)
 		return false;
 	taken->charged = link->ticks;
 	/* RECORD_DEAD is further ahead than any room. */

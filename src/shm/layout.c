@@ -30,6 +30,7 @@ uint64_t seg_fingerprint(void)
 		sizeof(struct seg_extent),
 		sizeof(struct seg_waiter),
 		sizeof(struct seg_queue),
+		sizeof(struct seg_contest),
 		offsetof(struct seg_header, sections),
 		offsetof(struct seg_control, wall_offset),
 		offsetof(struct seg_control, bucket_hint),
@@ -92,6 +93,7 @@ static uint64_t plan(const struct seg_config *config, struct seg_section section
 		[SEC_EXTENTS] = {0, sizeof(struct seg_extent), config->extents},
 		[SEC_EXTENT_OWNERS] = {0, sizeof(shm_half), config->extents},
 		[SEC_QUEUES] = {0, sizeof(struct seg_queue), config->queues},
+		[SEC_CONTESTS] = {0, sizeof(struct seg_contest), SEG_CONTESTS},
 	};
 	uint64_t offset = SEG_PAGE;
 
@@ -150,6 +152,7 @@ static void view(void *mem, uint64_t size, uint64_t epoch_ns,
 		.extents = (void *)(base + sections[SEC_EXTENTS].offset),
 		.extent_owners = (void *)(base + sections[SEC_EXTENT_OWNERS].offset),
 		.queues = (void *)(base + sections[SEC_QUEUES].offset),
+		.contests = (void *)(base + sections[SEC_CONTESTS].offset),
 		.n_heads = sections[SEC_HEADS].count,
 		.n_buckets = sections[SEC_HOT].count,
 		.n_name_heads = sections[SEC_NAME_HEADS].count,

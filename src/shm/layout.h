@@ -52,6 +52,7 @@ enum seg_section_id {
 	SEC_EXTENTS,
 	SEC_EXTENT_OWNERS,
 	SEC_QUEUES,
+	SEC_CONTESTS,
 	SEC_COUNT,
 	SEC_MAX = 16,
 };
@@ -111,6 +112,14 @@ struct seg_hot {
 #define KIND_OF(word)      ((word)&0xff)
 #define KIND_WAITERS_SHIFT 8
 #define KIND_WAITERS(word) ((word) >> KIND_WAITERS_SHIFT & 0xff)
+
+/*
+ * Also there: one bit for each class that has drawn from it since the supervisor last passed by, or since it passed
+ * before that (contest.h).
+ */
+#define KIND_RECENT_SHIFT 16
+#define KIND_BEFORE_SHIFT 24
+#define KIND_RECENT(word) (((word) >> KIND_RECENT_SHIFT | (word) >> KIND_BEFORE_SHIFT) & 0xff)
 
 /* Written by whoever claims the record, before it is linked; the counters by everyone. */
 struct seg_cold {
@@ -193,6 +202,18 @@ struct seg_queue {
 	struct seg_waiter place[QUEUE_PLACES];
 };
 
+/* Shadow denials of one limit and class (contest.h). */
+struct seg_contest {
+	shm_word key;    /* contest_key(); 0: free */
+	shm_word denied; /* acquires */
+	shm_word units;  /* that they wanted */
+	shm_word last_at;
+	shm_word with[8]; /* of them: while this class had drawn lately */
+	shm_word reserved[4];
+};
+
+#define SEG_CONTESTS 512u
+
 _Static_assert(sizeof(struct seg_header) <= SEG_PAGE, "the header fits its page");
 _Static_assert(sizeof(struct seg_control) == (size_t)2 * SEG_LINE, "policy word alone on its line");
 _Static_assert(sizeof(struct seg_hot) == SEG_LINE, "one line for each link of an acquire");
@@ -206,6 +227,7 @@ _Static_assert(offsetof(struct seg_hot, kind) == 44, "layout");
 _Static_assert(offsetof(struct seg_hot, identity) == 48, "layout");
 _Static_assert(sizeof(struct seg_extent) == SEG_LINE, "one line");
 _Static_assert(sizeof(struct seg_waiter) == 32, "two to a line");
+_Static_assert(sizeof(struct seg_contest) == (size_t)2 * SEG_LINE, "no two limits share a line");
 _Static_assert(offsetof(struct seg_cold, next) == 8, "layout");
 _Static_assert(offsetof(struct seg_cold, names) == 16, "layout");
 _Static_assert(offsetof(struct seg_cold, admitted) == 40, "layout");
@@ -249,6 +271,7 @@ struct seg {
 	struct seg_extent *extents;
 	shm_half *extent_owners;
 	struct seg_queue *queues;
+	struct seg_contest *contests;
 	uint32_t n_heads; /* a power of two */
 	uint32_t n_buckets;
 	uint32_t n_name_heads; /* a power of two */

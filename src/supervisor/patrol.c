@@ -9,6 +9,7 @@
  * at every second.
  */
 #include "shm/bucket.h"
+#include "shm/contest.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/tune.h"
 
@@ -91,8 +92,10 @@ static void patrol_slice(struct supervisor *s)
 		const uint32_t bucket = s->patrol.next;
 
 		s->patrol.next = (bucket + 1) % s->seg.n_buckets;
-		if (bucket_linked(&s->seg, bucket))
+		if (bucket_linked(&s->seg, bucket)) {
 			mend_bucket(s, bucket);
+			contest_age(&s->seg.hot[bucket]);
+		}
 	}
 }
 
