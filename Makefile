@@ -22,8 +22,10 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 # CPPFLAGS, CFLAGS and LDFLAGS are the caller's, and come last.
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual \
 	-Wconversion -Werror
+# Time zones are read by the policy compiler alone; its headers are in no directory that compilers know.
+GLIB     := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags glib-2.0 2>/dev/null))
 # -mcx16: refunds swap two words at once (src/shm/atomic.h)
-LANGUAGE := -std=gnu11 -mcx16 -D_GNU_SOURCE -Iinclude -Isrc
+LANGUAGE := -std=gnu11 -mcx16 -D_GNU_SOURCE -Iinclude -Isrc $(GLIB)
 BASE     := $(LANGUAGE) $(WARNINGS) -MMD -MP -fPIC -fvisibility=hidden
 HARDENED := -Wl,-z,relro,-z,now -Wl,--as-needed
 RELEASE  := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
@@ -63,7 +65,7 @@ HEADERS      := $(sort $(wildcard include/ration/*.h))
 UNITS        := $(sort $(wildcard systemd/*.service systemd/*.socket))
 SAMPLES      := $(sort $(filter-out %/demo.sh,$(wildcard src/examples/*)))
 
-POLICY_LIBS     := -lyaml
+POLICY_LIBS     := -lyaml -lglib-2.0
 HTTP_LIBS       := -lcurl -luring
 SUPERVISOR_LIBS := -lsystemd -lbsd $(POLICY_LIBS)
 CLI_LIBS        := -ljansson -lbsd $(HTTP_LIBS) $(POLICY_LIBS)
@@ -186,7 +188,7 @@ $(B)/examples/%: $(B)/src/examples/%.o $(B)/libration-http.a $(B)/libration-embe
 # --- packages ---
 
 BUILD_PACKAGES := gcc make pkg-config libc6-dev liburing-dev libcurl4-openssl-dev libbsd-dev \
-	libjansson-dev libyaml-dev libsystemd-dev
+	libjansson-dev libyaml-dev libglib2.0-dev libsystemd-dev
 # clang has its sanitizers in a package of their own. ca-certificates: what libcurl trusts unless told otherwise;
 # procps: the kill that the unit's ExecReload= names.
 TEST_PACKAGES := $(BUILD_PACKAGES) $(if $(findstring clang,$(CC)),libclang-rt-dev) g++ clang musl-tools \

@@ -256,7 +256,7 @@ Test(policy_cli, check_refuses)
 	cr_expect_eq(ration("check bad.yaml"), EX_DATAERR);
 	cr_expect_str_eq(out, "");
 	cr_expect_str_eq(err, "bad.yaml:3:17: error: unknown key 'rte'; known: limits, delay, "
-			      "margin, share\n");
+			      "clock_skew, margin, share\n");
 	cr_expect_eq(ration("check --json bad.yaml"), EX_DATAERR);
 	report = json_loads(out, 0, NULL);
 	cr_assert_not_null(report, "%s", out);

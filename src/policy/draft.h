@@ -10,15 +10,21 @@
 #define RATION_POLICY_DRAFT_H
 
 #include "policy/tree.h"
+#include "shm/layout.h"
 
 /* The numbers that defaults, vendors, limits, plans and tenants may write. */
 enum written_field {
 	WRITTEN_RATE,
 	WRITTEN_BURST,
+	WRITTEN_AMOUNT,
+	WRITTEN_SLOTS,
 	WRITTEN_MARGIN, /* ppm */
 	WRITTEN_SHARE,  /* ppm */
 	WRITTEN_DELAY,  /* ns */
+	WRITTEN_SKEW,   /* ns */
 	WRITTEN_COST,
+	WRITTEN_DEBT,
+	WRITTEN_HOLD, /* ns */
 	WRITTEN_FIELDS,
 };
 
@@ -35,6 +41,53 @@ struct named {
 	const struct node *at;
 };
 
+/* --- times of day --- */
+
+struct draft_zone {
+	const char *name;
+	const struct calendar_change *changes;
+	uint32_t n_changes;
+	int32_t first_offset;
+	uint32_t index;        /* in the blob */
+	uint32_t change_first; /* in the blob */
+	bool unknown;          /* to this system: said once for each place */
+};
+
+/* One rule of a mode. */
+struct draft_rule {
+	uint32_t deny;           /* bit mask; of `soft` only once resolved */
+	const struct node *soft; /* list of classes, or NULL */
+	uint32_t from, until;    /* seconds after midnight */
+	struct draft_zone *zone; /* NULL: UTC */
+	const struct node *at;
+};
+
+struct draft_mode {
+	const struct node *at; /* NULL: not written */
+	struct list rules;     /* struct draft_rule; none: enforce */
+	uint32_t first;        /* of its run in the blob */
+	bool emitted;
+};
+
+/* --- classes --- */
+
+struct draft_principal {
+	bool group;
+	uint32_t id;
+};
+
+struct draft_class {
+	struct named named;
+	const char *owner, *purpose, *fallback; /* NULL: not written */
+	const struct node *never_with_at;       /* a list */
+	uint32_t never_with;                    /* once resolved */
+	uint32_t queue;
+	struct list principals;
+	struct draft_mode mode;
+};
+
+/* --- vendors and limits --- */
+
 struct draft_vendor {
 	struct named named;
 	struct written written;
@@ -42,17 +95,68 @@ struct draft_vendor {
 	struct list by_name; /* the same, without duplicates */
 };
 
+/* How much a class may claim: a rate, a count of units or slots, or a part of the limit. */
+enum claim_form {
+	CLAIM_NONE,
+	CLAIM_RATE,
+	CLAIM_COUNT,
+	CLAIM_PART, /* ppm of what share and margin leave of the limit */
+};
+
+struct claim {
+	const struct node *at;
+	enum claim_form form;
+	uint64_t value;
+	uint64_t period_ns; /* of a rate */
+};
+
+/* What a limit says about one class. */
+struct draft_claims {
+	struct named class; /* its name */
+	struct claim guarantee, ceiling, reserve, burst;
+	uint32_t class_index; /* once resolved */
+};
+
+/* What one class's claim becomes: a limit of its own, see enum limit_role. */
+struct draft_derived {
+	const struct draft_claims *claims;
+	enum limit_role role;
+};
+
+enum { DERIVED_MAX = 2 * CLASSES_MAX };
+
 struct draft_limit {
 	struct named named;
 	struct draft_vendor *vendor; /* c->all for limits of all vendors */
 	struct written written;
-	struct blob_numbers numbers;
 	const char *unit;
 	const struct node *unit_at;
-	uint32_t scope; /* RATION_SCOPE_* bits */
-	uint32_t index; /* in the blob */
-	bool later; /* of a kind that is not supported yet: refused, and not looked at any further */
+	enum seg_kind kind;
+	uint32_t scope;    /* RATION_SCOPE_* bits */
+	uint32_t flags;    /* LIMIT_* */
+	uint32_t calendar; /* enum calendar_unit; windows, rolling: what `period` said */
+	const struct node *period_at;
+	uint64_t period_ns;
+	const struct node *offset_at;
+	uint64_t offset_ns;
+	const struct node *zone_at;
+	struct draft_zone *zone;
+	bool released; /* windows: release: linear */
+	struct draft_mode mode;
+
+	const struct node *classes_at;
+	struct list claims;                         /* struct draft_claims, as written */
+	const struct draft_claims *of[CLASSES_MAX]; /* once resolved */
+	struct draft_derived derived[DERIVED_MAX];
+	uint32_t n_derived;
+
+	struct blob_numbers numbers;
+	struct blob_numbers *derived_numbers;
+	uint32_t index;         /* in the blob */
+	uint32_t derived_index; /* of the first derived one */
+	bool later; /* of a kind that is not known: refused, and not looked at any further */
 	bool scope_broken;
+	bool broken; /* something beside its numbers could not be read */
 };
 
 struct draft_owner;
@@ -65,6 +169,7 @@ struct draft_override {
 	struct written written;
 	struct draft_limit *limit; /* once resolved */
 	struct blob_numbers numbers;
+	struct blob_numbers *derived_numbers; /* as many as the limit has */
 };
 
 /* A plan or a tenant. */
@@ -74,8 +179,9 @@ struct draft_owner {
 	struct draft_owner *plan;   /* once resolved */
 	struct list overrides;      /* as written; once resolved: sound ones, by limit */
 	uint32_t first;             /* of its run in the blob */
-	uint32_t text;              /* plans: its name in the blob */
-	bool used;                  /* plans: by a tenant */
+	uint32_t count;
+	uint32_t text; /* plans: its name in the blob */
+	bool used;     /* plans: by a tenant */
 };
 
 /* A file name or pattern to read. */
@@ -98,14 +204,16 @@ struct compiler {
 	int unreadable;  /* -errno of the policy file itself */
 	bool incomplete; /* a file or a part could not be read: a missing name proves nothing */
 
-	bool shadow; /* the whole policy denies nothing */
+	struct draft_mode mode;
 	struct written defaults;
-	struct list classes;     /* struct named, most protected first */
+	struct list classes;     /* struct draft_class, most protected first */
 	struct list vendors;     /* struct draft_vendor; once resolved: by name */
 	struct draft_vendor all; /* holds the limits for all vendors together */
 	struct list limits;      /* struct draft_limit, as written */
+	uint32_t n_limits;       /* with those derived for classes, once resolved */
 	struct list plans;       /* struct draft_owner; once resolved: by name */
 	struct list tenants;
+	struct list zones; /* struct draft_zone, as they were met */
 };
 
 #define error_at(c, node, ...) notes_add(&(c)->notes, POLICY_ERROR, (node)->place, __VA_ARGS__)
@@ -120,8 +228,16 @@ void read_files(struct compiler *c, const char *path);
 /* read.c: one file's tree. */
 void read_policy(struct compiler *c, const struct node *root);
 
+/* zones.c: a time zone by its name in the system's data; NULL for UTC, or after an error was noted. */
+struct draft_zone *zone_of(struct compiler *c, const struct node *name);
+
 /* resolve.c: duplicates, references, numbers. */
 void resolve_policy(struct compiler *c);
+/* A class by its name; CLASSES_MAX after an error was noted. */
+uint32_t find_class(struct compiler *c, const struct node *at);
+
+/* modes.c: the classes that soft modes name. */
+void resolve_mode(struct compiler *c, struct draft_mode *mode);
 
 /* numbers.c */
 void written_inherit(struct written *written, const struct written *from);
@@ -129,6 +245,31 @@ void numbers_of_vendor(struct compiler *c, struct draft_vendor *vendor);
 void numbers_of_limit(struct compiler *c, struct draft_limit *limit);
 void numbers_of_override(struct compiler *c, const struct draft_limit *limit,
 			 struct draft_override *override);
+
+/* How long a permit of a vendor is good: as long as every limit it passed has made room for. */
+uint64_t permit_delay(const struct compiler *c, const struct draft_vendor *vendor);
+
+/* Of a window or rolling limit. */
+uint64_t shortest_period(const struct draft_limit *limit);
+
+/* `units` a period, packed: windows and rolling limits. 0: cannot be counted. */
+uint64_t limit_effective(const struct draft_limit *limit, const struct blob_numbers *numbers,
+			 uint64_t units);
+
+/* layers.c: what classes claim of a limit. */
+void resolve_claims(struct compiler *c, struct draft_limit *limit);
+/*
+ * Numbers of the derived limits, and what they leave of the limit's own. at: where to complain; NULL: at the claims
+ * themselves. False after an error was noted.
+ */
+bool claim_numbers(struct compiler *c, const struct draft_limit *limit, const struct node *at,
+		   struct blob_numbers *numbers, struct blob_numbers *derived);
+/* Classes that must never compete, chains that grow too long. */
+void check_layers(struct compiler *c);
+
+/* The chain of a vendor for a class, limit by limit. */
+uint32_t links_of(const struct draft_limit *limit, uint32_t class_index,
+		  struct blob_link ret_links[DERIVED_MAX + 1]);
 
 /* warn.c: usable, but probably not meant. */
 void warn_policy(struct compiler *c);
@@ -146,5 +287,8 @@ static inline bool limit_counts_requests(const struct draft_limit *limit)
 {
 	return __builtin_strcmp(limit->unit, "requests") == 0;
 }
+
+/* "a token bucket", "a window", ... */
+const char *kind_name(enum seg_kind kind);
 
 #endif

@@ -10,13 +10,15 @@
 
 #include <ration/ration.h>
 
-#include "policy/policy.h"
+#include "policy/effective.h"
+#include "shm/window.h"
 
 typedef unsigned __int128 wide;
 
-#define PPM         UINT64_C(1000000)
 #define PERIOD_MAX  (UINT64_MAX / TICKS_PER_NS)
 #define DELAY_LIMIT (UINT64_C(1) << 42)
+
+typedef bucket_numbers bucket_packer(uint64_t amount, uint64_t period_ns, uint64_t burst);
 
 /* Time per unit, in ns: numerator / denominator. */
 struct interval {
@@ -28,7 +30,7 @@ struct interval {
  * 2^k units in a whole number of ns, rounded up: binary long division, as many bits as fit. 0: slower than the period
  * can say.
  */
-static bucket_numbers pack(struct interval interval, uint64_t burst)
+static bucket_numbers pack(struct interval interval, uint64_t burst, bucket_packer *packer)
 {
 	wide period = interval.numerator / interval.denominator;
 	wide rest = interval.numerator % interval.denominator;
@@ -42,7 +44,7 @@ static bucket_numbers pack(struct interval interval, uint64_t burst)
 		rest %= interval.denominator;
 		amount *= 2;
 	}
-	return bucket_pack(amount, (uint64_t)(period + (rest > 0)), burst);
+	return packer(amount, (uint64_t)(period + (rest > 0)), burst);
 }
 
 static bool in_range(const struct blob_numbers *n)
@@ -53,20 +55,48 @@ static bool in_range(const struct blob_numbers *n)
 	       n->delay_ns < DELAY_LIMIT;
 }
 
+/* Parts of PPM * PPM that share and margin leave. */
+static uint64_t keep_of(const struct blob_numbers *n)
+{
+	return (uint64_t)n->share_ppm * (PPM - n->margin_ppm);
+}
+
+uint64_t units_part(uint64_t units, uint64_t ppm)
+{
+	const uint64_t part = (uint64_t)((wide)units * ppm / PPM);
+
+	return part > 0 ? part : 1;
+}
+
+uint64_t units_kept(const struct blob_numbers *n, uint64_t units)
+{
+	const uint64_t kept = (uint64_t)((wide)units * keep_of(n) / (PPM * PPM));
+
+	return kept > 0 ? kept : 1;
+}
+
+long double rate_kept(const struct blob_numbers *n)
+{
+	return (long double)n->amount * 1e9L / (long double)n->period_ns * (long double)keep_of(n) /
+	       1e12L;
+}
+
+static struct interval interval_kept(const struct blob_numbers *n)
+{
+	return (struct interval){(wide)n->period_ns * (PPM * PPM), (wide)n->amount * keep_of(n)};
+}
+
 bool policy_effective(struct blob_numbers *n)
 {
 	struct interval interval;
-	uint64_t burst, keep;
+	uint64_t burst;
 	wide late, packed_burst;
 	bucket_numbers packed;
 
 	if (!in_range(n))
 		return false;
-	keep = (uint64_t)n->share_ppm * (PPM - n->margin_ppm); /* of PPM * PPM */
-	burst = (uint64_t)((wide)n->burst * keep / (PPM * PPM));
-	if (burst == 0)
-		burst = 1;
-	interval = (struct interval){(wide)n->period_ns * (PPM * PPM), (wide)n->amount * keep};
+	burst = units_kept(n, n->burst);
+	interval = interval_kept(n);
 	/* Units that may still be on their way: rate * delay, rounded up. */
 	late = (n->delay_ns * interval.denominator + interval.numerator - 1) / interval.numerator;
 	if (late < burst) {
@@ -77,9 +107,30 @@ bool policy_effective(struct blob_numbers *n)
 		interval.denominator *= burst;
 		packed_burst = 1;
 	}
-	packed = pack(interval, (uint64_t)packed_burst);
+	packed = pack(interval, (uint64_t)packed_burst, bucket_pack);
 	if (packed == 0)
 		return false;
 	n->effective = packed;
 	return true;
+}
+
+bucket_numbers bucket_claimed(const struct blob_numbers *n, enum claim_rounding rounding)
+{
+	struct interval interval;
+
+	if (!in_range(n))
+		return 0;
+	interval = interval_kept(n);
+	if (rounding == CLAIM_SLOWER)
+		interval.numerator += interval.numerator >> 22;
+	return pack(interval, n->burst,
+		    rounding == CLAIM_PROMISED ? bucket_pack_promise : bucket_pack);
+}
+
+uint64_t window_effective(const struct calendar *calendar, uint64_t units)
+{
+	struct calendar_window last;
+
+	calendar_find(calendar, CALENDAR_LAST_NS, &last);
+	return window_pack(units, last.index);
 }

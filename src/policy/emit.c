@@ -2,290 +2,220 @@
  * policy/emit.c - the compiled policy, as shm/blob.h lays it out
  * SPDX-License-Identifier: MIT
  */
+#include "policy/emit.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "policy/draft.h"
-#include "shm/hash.h"
-#include "shm/layout.h"
+/* --- growing tables --- */
 
-struct emitter {
-	struct compiler *c;
-	struct blob_header header;
-	char *blob;
-	uint32_t run_next; /* entries used so far, of the tables that grow by runs */
-	uint32_t link_next;
-	uint32_t override_next;
-	uint32_t text_next;
+static const size_t strides[BLOB_TABLES] = {
+	[BLOB_CLASSES] = sizeof(struct blob_class),
+	[BLOB_VENDORS] = sizeof(struct blob_vendor),
+	[BLOB_RUNS] = sizeof(struct blob_run),
+	[BLOB_LINKS] = sizeof(struct blob_link),
+	[BLOB_LIMITS] = sizeof(struct blob_limit),
+	[BLOB_TENANTS] = sizeof(struct blob_tenant),
+	[BLOB_OVERRIDES] = sizeof(struct blob_override),
+	[BLOB_RULES] = sizeof(struct blob_rule),
+	[BLOB_ZONES] = sizeof(struct blob_zone),
+	[BLOB_CHANGES] = sizeof(struct calendar_change),
+	[BLOB_PRINCIPALS] = sizeof(struct blob_principal),
+	[BLOB_TEXT] = 1,
 };
 
-/* --- how large --- */
-
-static size_t name_size(const void *named)
+static bool make_room(struct emitter *e, enum blob_table_id id, size_t n)
 {
-	return strlen(((const struct named *)named)->name) + 1;
-}
+	struct emitted *table = &e->tables[id];
+	size_t room = table->room * 2 > 64 ? table->room * 2 : 64;
+	char *data;
 
-static size_t names_size(const struct list *list)
-{
-	size_t size = 0;
-
-	for (uint32_t i = 0; i < list->count; i++)
-		size += name_size(list->item[i]);
-	return size;
-}
-
-static size_t text_size(const struct compiler *c)
-{
-	size_t size = 1;
-
-	for (uint32_t i = 0; i < c->limits.count; i++) {
-		const struct draft_limit *limit = c->limits.item[i];
-
-		size += name_size(limit) + strlen(limit->unit) + 1;
+	if (table->count + n <= table->room)
+		return true;
+	if (room < table->count + n)
+		room = table->count + n;
+	/* Indexes and offsets are 32 bits. */
+	data = room < UINT32_MAX ? realloc(table->data, room * strides[id]) : NULL;
+	if (!data) {
+		e->failed = true;
+		return false;
 	}
-	return size + names_size(&c->classes) + 2 * names_size(&c->vendors) +
-	       names_size(&c->plans) + names_size(&c->tenants);
+	table->data = data;
+	table->room = room;
+	return true;
 }
 
-static size_t links_size(const struct compiler *c)
+void *emit_new(struct emitter *e, enum blob_table_id id, size_t n)
 {
-	return c->classes.count * (c->limits.count - c->all.limits.count +
-				   (size_t)c->vendors.count * c->all.limits.count);
+	struct emitted *table = &e->tables[id];
+	char *first;
+
+	if (n == 0 || !make_room(e, id, n))
+		return NULL;
+	first = table->data + table->count * strides[id];
+	memset(first, 0, n * strides[id]);
+	table->count += n;
+	return first;
 }
 
-static size_t overrides_size(const struct compiler *c)
+uint32_t emit_text(struct emitter *e, const char *text)
 {
-	size_t size = 0;
+	const uint32_t at = emit_count(e, BLOB_TEXT);
+	char *copy;
 
-	for (uint32_t i = 0; i < c->plans.count; i++)
-		size += ((const struct draft_owner *)c->plans.item[i])->overrides.count;
-	for (uint32_t i = 0; i < c->tenants.count; i++)
-		size += ((const struct draft_owner *)c->tenants.item[i])->overrides.count;
-	return size;
-}
-
-static void lay_out(struct emitter *e)
-{
-	const struct compiler *c = e->c;
-	const struct {
-		size_t stride, count;
-	} tables[BLOB_TABLES] = {
-		[BLOB_CLASSES] = {sizeof(struct blob_class), c->classes.count},
-		[BLOB_VENDORS] = {sizeof(struct blob_vendor), c->vendors.count},
-		[BLOB_RUNS] = {sizeof(struct blob_run),
-			       (size_t)c->vendors.count * c->classes.count},
-		[BLOB_LINKS] = {sizeof(struct blob_link), links_size(c)},
-		[BLOB_LIMITS] = {sizeof(struct blob_limit), c->limits.count},
-		[BLOB_TENANTS] = {sizeof(struct blob_tenant), c->tenants.count},
-		[BLOB_OVERRIDES] = {sizeof(struct blob_override), overrides_size(c)},
-		[BLOB_RULES] = {sizeof(struct blob_rule), c->shadow},
-		[BLOB_ZONES] = {sizeof(struct blob_zone), 0},
-		[BLOB_CHANGES] = {sizeof(struct calendar_change), 0},
-		[BLOB_PRINCIPALS] = {sizeof(struct blob_principal), 0},
-		[BLOB_TEXT] = {1, text_size(c)},
-	};
-	uint64_t offset = sizeof(e->header);
-
-	for (int i = 0; i < BLOB_TABLES; i++) {
-		e->header.tables[i] = (struct blob_table){
-			.offset = offset,
-			.stride = (uint32_t)tables[i].stride,
-			.count = (uint32_t)tables[i].count,
-		};
-		offset += (tables[i].stride * tables[i].count + 7) / 8 * 8;
-	}
-	e->header.size = offset;
-}
-
-/* --- filling in --- */
-
-static void *entry(struct emitter *e, enum blob_table_id id, uint32_t index)
-{
-	const struct blob_table *table = &e->header.tables[id];
-
-	return e->blob + table->offset + (size_t)index * table->stride;
-}
-
-static uint32_t add_text(struct emitter *e, const char *text)
-{
-	const uint32_t at = e->text_next;
-
-	strcpy(entry(e, BLOB_TEXT, at), text);
-	e->text_next += (uint32_t)strlen(text) + 1;
+	if (!text || text[0] == '\0')
+		return 0;
+	copy = emit_new(e, BLOB_TEXT, strlen(text) + 1);
+	if (copy)
+		strcpy(copy, text);
 	return at;
+}
+
+/* --- time zones and modes --- */
+
+static void emit_zone(struct emitter *e, struct draft_zone *zone)
+{
+	struct calendar_change *changes;
+	struct blob_zone *out;
+
+	zone->index = emit_count(e, BLOB_ZONES);
+	out = emit_new(e, BLOB_ZONES, 1);
+	if (!out)
+		return;
+	*out = (struct blob_zone){
+		.name = emit_text(e, zone->name),
+		.change_first = emit_count(e, BLOB_CHANGES),
+		.change_count = zone->n_changes,
+		.first_offset = zone->first_offset,
+	};
+	changes = emit_new(e, BLOB_CHANGES, zone->n_changes);
+	if (changes)
+		memcpy(changes, zone->changes, zone->n_changes * sizeof(*changes));
+}
+
+static void emit_zones(struct emitter *e)
+{
+	for (uint32_t i = 0; i < e->c->zones.count; i++)
+		emit_zone(e, e->c->zones.item[i]);
+}
+
+struct blob_rules emit_mode(struct emitter *e, struct draft_mode *mode)
+{
+	if (!mode->emitted) {
+		mode->emitted = true;
+		mode->first = emit_count(e, BLOB_RULES);
+		for (uint32_t i = 0; i < mode->rules.count; i++) {
+			const struct draft_rule *rule = mode->rules.item[i];
+			struct blob_rule *out = emit_new(e, BLOB_RULES, 1);
+
+			if (out)
+				*out = (struct blob_rule){
+					.deny = rule->deny,
+					.from = rule->from,
+					.until = rule->until,
+					.zone = rule->zone ? rule->zone->index : BLOB_NO_INDEX,
+				};
+		}
+	}
+	return (struct blob_rules){mode->first, mode->rules.count};
+}
+
+/* --- classes --- */
+
+static void emit_principals(struct emitter *e, const struct list *principals)
+{
+	for (uint32_t i = 0; i < principals->count; i++) {
+		const struct draft_principal *principal = principals->item[i];
+		struct blob_principal *out = emit_new(e, BLOB_PRINCIPALS, 1);
+
+		if (out)
+			*out = (struct blob_principal){principal->group, principal->id};
+	}
 }
 
 static void emit_classes(struct emitter *e)
 {
 	for (uint32_t i = 0; i < e->c->classes.count; i++) {
-		const struct named *class = e->c->classes.item[i];
-		struct blob_class *out = entry(e, BLOB_CLASSES, i);
+		struct draft_class *class = e->c->classes.item[i];
+		struct blob_class *out = emit_new(e, BLOB_CLASSES, 1);
 
-		out->name = add_text(e, class->name);
-	}
-}
-
-static void emit_limits(struct emitter *e, const struct draft_vendor *vendor)
-{
-	const uint32_t vendor_name = vendor->named.name ? add_text(e, vendor->named.name) : 0;
-
-	for (uint32_t i = 0; i < vendor->limits.count; i++) {
-		const struct draft_limit *limit = vendor->limits.item[i];
-		struct blob_limit *out = entry(e, BLOB_LIMITS, limit->index);
-		/* A request is one request unless it says otherwise. */
-		const bool cost = limit->written.at[WRITTEN_COST] || limit_counts_requests(limit);
-
-		*out = (struct blob_limit){
-			.name = add_text(e, limit->named.name),
-			.vendor = vendor_name,
-			.unit = add_text(e, limit->unit),
-			.unit_hash = hash_unit(limit->unit),
-			.kind = KIND_BUCKET,
-			.scope = limit->scope,
-			.flags = cost ? LIMIT_HAS_DEFAULT_COST : 0,
-			.line = limit->named.at->place.line,
-			.parent = limit->index,
-			.class_index = BLOB_NO_INDEX,
-			.zone = BLOB_NO_INDEX,
-			.default_cost = limit->written.at[WRITTEN_COST]
-						? limit->written.value[WRITTEN_COST]
-						: cost,
-			.numbers = limit->numbers,
+		if (!out)
+			return;
+		*out = (struct blob_class){
+			.name = emit_text(e, class->named.name),
+			.owner = emit_text(e, class->owner),
+			.purpose = emit_text(e, class->purpose),
+			.fallback = emit_text(e, class->fallback),
+			.never_with = class->never_with,
+			.queue = class->queue,
+			.mode = emit_mode(e, &class->mode),
+			.principal_first = emit_count(e, BLOB_PRINCIPALS),
+			.principal_count = class->principals.count,
 		};
+		emit_principals(e, &class->principals);
 	}
 }
 
-static void emit_links(struct emitter *e, const struct draft_vendor *vendor)
+/* --- one after the other --- */
+
+static void lay_out(struct emitter *e)
 {
-	for (uint32_t i = 0; i < vendor->limits.count; i++) {
-		struct blob_link *out = entry(e, BLOB_LINKS, e->link_next++);
+	uint64_t offset = sizeof(e->header);
 
-		out->limit = ((const struct draft_limit *)vendor->limits.item[i])->index;
-	}
-}
-
-/* The vendor's own limits, then those for all vendors. */
-static void emit_runs(struct emitter *e, const struct draft_vendor *vendor)
-{
-	for (uint32_t i = 0; i < e->c->classes.count; i++) {
-		struct blob_run *out = entry(e, BLOB_RUNS, e->run_next++);
-
-		out->first = e->link_next;
-		emit_links(e, vendor);
-		emit_links(e, &e->c->all);
-		out->count = e->link_next - out->first;
-	}
-}
-
-static uint64_t lesser(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-/* A permit is good as long as every limit it passed has made room for. */
-static uint64_t permit_delay(const struct emitter *e, const struct draft_vendor *vendor)
-{
-	const struct list *lists[] = {&vendor->limits, &e->c->all.limits};
-	uint64_t delay = UINT64_MAX;
-
-	for (int l = 0; l < 2; l++) {
-		for (uint32_t i = 0; i < lists[l]->count; i++) {
-			const struct draft_limit *limit = lists[l]->item[i];
-
-			delay = lesser(delay, limit->numbers.delay_ns);
-		}
-	}
-	return delay == UINT64_MAX ? vendor->written.value[WRITTEN_DELAY] : delay;
-}
-
-static void emit_vendors(struct emitter *e)
-{
-	for (uint32_t i = 0; i < e->c->vendors.count; i++) {
-		const struct draft_vendor *vendor = e->c->vendors.item[i];
-		struct blob_vendor *out = entry(e, BLOB_VENDORS, i);
-
-		*out = (struct blob_vendor){
-			.name = add_text(e, vendor->named.name),
-			.delay_ns = permit_delay(e, vendor),
+	for (int i = 0; i < BLOB_TABLES; i++) {
+		e->header.tables[i] = (struct blob_table){
+			.offset = offset,
+			.stride = (uint32_t)strides[i],
+			.count = (uint32_t)e->tables[i].count,
 		};
-		emit_runs(e, vendor);
-		if (strcmp(vendor->named.name, "default") == 0)
-			e->header.default_vendor = i;
-		emit_limits(e, vendor);
+		offset += (strides[i] * e->tables[i].count + 7) / 8 * 8;
 	}
-	emit_limits(e, &e->c->all);
+	e->header.size = offset;
 }
 
-static void emit_overrides(struct emitter *e, struct draft_owner *owner)
+static char *put_together(struct emitter *e)
 {
-	owner->first = e->override_next;
-	for (uint32_t i = 0; i < owner->overrides.count; i++) {
-		const struct draft_override *o = owner->overrides.item[i];
-		struct blob_override *out = entry(e, BLOB_OVERRIDES, e->override_next++);
+	char *blob;
 
-		*out = (struct blob_override){.limit = o->limit->index, .numbers = o->numbers};
+	lay_out(e);
+	blob = calloc(1, e->header.size);
+	if (!blob)
+		return NULL;
+	memcpy(blob, &e->header, sizeof(e->header));
+	for (int i = 0; i < BLOB_TABLES; i++) {
+		if (e->tables[i].count > 0)
+			memcpy(blob + e->header.tables[i].offset, e->tables[i].data,
+			       strides[i] * e->tables[i].count);
 	}
-}
-
-/* A tenant with nothing of its own shares its plan's run. */
-static void emit_tenant(struct emitter *e, uint32_t index, struct draft_owner *tenant)
-{
-	struct blob_tenant *out = entry(e, BLOB_TENANTS, index);
-	const struct draft_owner *owner = tenant;
-
-	if (tenant->overrides.count == 0 && tenant->plan)
-		owner = tenant->plan;
-	else
-		emit_overrides(e, tenant);
-	*out = (struct blob_tenant){
-		.name = add_text(e, tenant->named.name),
-		.plan = tenant->plan ? tenant->plan->text : 0,
-		.override_first = owner->first,
-		.override_count = owner->overrides.count,
-	};
-}
-
-static void emit_owners(struct emitter *e)
-{
-	const struct compiler *c = e->c;
-
-	for (uint32_t i = 0; i < c->plans.count; i++) {
-		struct draft_owner *plan = c->plans.item[i];
-
-		plan->text = add_text(e, plan->named.name);
-		emit_overrides(e, plan);
-	}
-	for (uint32_t i = 0; i < c->tenants.count; i++)
-		emit_tenant(e, i, c->tenants.item[i]);
+	return blob;
 }
 
 int emit_policy(struct compiler *c, uint64_t generation, const uint64_t hash_key[2],
 		struct policy *ret_policy)
 {
-	struct emitter e = {.c = c, .text_next = 1};
+	struct emitter e = {.c = c};
+	char *blob;
 
 	e.header = (struct blob_header){
 		.magic = BLOB_MAGIC,
 		.abi = BLOB_ABI,
-		.mode = {.count = c->shadow},
 		.fingerprint = blob_fingerprint(),
 		.generation = generation,
 		.hash_key = {hash_key[0], hash_key[1]},
 		.default_vendor = BLOB_NO_INDEX,
 	};
-	lay_out(&e);
-	e.blob = calloc(1, e.header.size);
-	if (!e.blob)
-		return -ENOMEM;
-	if (c->shadow)
-		*(struct blob_rule *)entry(&e, BLOB_RULES, 0) =
-			(struct blob_rule){.until = 86400, .zone = BLOB_NO_INDEX};
+	emit_new(&e, BLOB_TEXT, 1);
+	emit_zones(&e);
 	emit_classes(&e);
+	emit_limits(&e);
 	emit_vendors(&e);
 	emit_owners(&e);
-	memcpy(e.blob, &e.header, sizeof(e.header));
-	*ret_policy = (struct policy){.blob = e.blob, .size = e.header.size};
+	blob = e.failed ? NULL : put_together(&e);
+	for (int i = 0; i < BLOB_TABLES; i++)
+		free(e.tables[i].data);
+	if (!blob)
+		return -ENOMEM;
+	*ret_policy = (struct policy){.blob = blob, .size = e.header.size};
 	return 0;
 }

@@ -9,16 +9,17 @@
 #include <ration/ration.h>
 
 #include "policy/scalar.h"
+#include "shm/slots.h"
 
 #define DELAY_MAX (UINT64_C(3600) * 1000000000)
+#define HOLD_MAX  (24 * DELAY_MAX)
 
 /* --- numbers: field functions whose target is a struct written --- */
 
-#define RATE_FORM   "a rate such as 100/s, 90000/min or 100k/day"
-#define COUNT_FORM  "a whole number from 1 to 1099511627775, such as 50 or 10k"
 #define MARGIN_FORM "a percentage below 100%, such as 10%"
 #define SHARE_FORM  "a percentage above 0% and up to 100%, such as 25%"
 #define DELAY_FORM  "a time of at most 1h, such as 50ms or 2s"
+#define HOLD_FORM   "a time of at most 24h, such as 30s or 1h"
 
 static void set(struct compiler *c, const struct node *value, struct written *written,
 		enum written_field field, bool good, const char *form)
@@ -60,6 +61,26 @@ void read_burst(struct compiler *c, const struct node *value, void *target)
 	read_count(c, value, target, WRITTEN_BURST);
 }
 
+void read_amount(struct compiler *c, const struct node *value, void *target)
+{
+	read_count(c, value, target, WRITTEN_AMOUNT);
+}
+
+void read_max_debt(struct compiler *c, const struct node *value, void *target)
+{
+	read_count(c, value, target, WRITTEN_DEBT);
+}
+
+void read_slots(struct compiler *c, const struct node *value, void *target)
+{
+	struct written *written = target;
+	const bool good = is_text(value) &&
+			  scalar_count(value->text, &written->value[WRITTEN_SLOTS]) &&
+			  written->value[WRITTEN_SLOTS] <= SLOTS_MAX;
+
+	set(c, value, written, WRITTEN_SLOTS, good, SLOTS_FORM);
+}
+
 void read_default_cost(struct compiler *c, const struct node *value, void *target)
 {
 	read_count(c, value, target, WRITTEN_COST);
@@ -84,13 +105,29 @@ void read_share(struct compiler *c, const struct node *value, void *target)
 	set(c, value, written, WRITTEN_SHARE, good, SHARE_FORM);
 }
 
-void read_delay(struct compiler *c, const struct node *value, void *target)
+static void read_time(struct compiler *c, const struct node *value, void *target,
+		      enum written_field field, uint64_t max, const char *form)
 {
 	struct written *written = target;
-	const bool good = is_text(value) &&
-			  scalar_duration(value->text, DELAY_MAX, &written->value[WRITTEN_DELAY]);
+	const bool good =
+		is_text(value) && scalar_duration(value->text, max, &written->value[field]);
 
-	set(c, value, written, WRITTEN_DELAY, good, DELAY_FORM);
+	set(c, value, written, field, good, form);
+}
+
+void read_delay(struct compiler *c, const struct node *value, void *target)
+{
+	read_time(c, value, target, WRITTEN_DELAY, DELAY_MAX, DELAY_FORM);
+}
+
+void read_clock_skew(struct compiler *c, const struct node *value, void *target)
+{
+	read_time(c, value, target, WRITTEN_SKEW, DELAY_MAX, DELAY_FORM);
+}
+
+void read_hold(struct compiler *c, const struct node *value, void *target)
+{
+	read_time(c, value, target, WRITTEN_HOLD, HOLD_MAX, HOLD_FORM);
 }
 
 /* --- names --- */

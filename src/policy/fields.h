@@ -8,7 +8,16 @@
 #include "policy/schema.h"
 
 /* Target: a struct written. */
-field_read read_rate, read_burst, read_default_cost, read_margin, read_share, read_delay;
+field_read read_rate, read_burst, read_amount, read_slots, read_margin, read_share, read_delay,
+	read_clock_skew, read_default_cost, read_max_debt, read_hold;
+
+/* What the values must look like. */
+#define RATE_FORM  "a rate such as 100/s, 90000/min or 100k/day"
+#define COUNT_FORM "a whole number from 1 to 1099511627775, such as 50 or 10k"
+#define SLOTS_FORM "a whole number from 1 to 1024"
+
+/* Target: a struct draft_mode (modes.c). */
+field_read read_mode;
 
 /* Target: a struct named; its name stays NULL if it is none. */
 field_read read_name;

@@ -4,111 +4,8 @@
  */
 #include <string.h>
 
-#include "policy/fields.h"
+#include "policy/read.h"
 #include "policy/scalar.h"
-
-#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
-
-/* --- limits --- */
-
-static void read_unit(struct compiler *c, const struct node *value, void *target)
-{
-	struct draft_limit *limit = target;
-
-	limit->unit_at = value;
-	if (good_name(c, value))
-		limit->unit = value->text;
-}
-
-static void read_kind(struct compiler *c, const struct node *value, void *target)
-{
-	static const char *const kinds[] = {"bucket"};
-	struct draft_limit *limit = target;
-
-	limit->later = schema_choose(c, value, "kind", kinds, LENGTH(kinds)) < 0;
-}
-
-static void read_scope_field(struct compiler *c, const struct node *value, void *target)
-{
-	/* In the order of the RATION_SCOPE_* bits. */
-	static const char *const fields[] = {"tenant", "vendor", "class", "account", "resource"};
-	struct draft_limit *limit = target;
-	const int field = schema_choose(c, value, "scope field", fields, LENGTH(fields));
-	const uint32_t bit = field < 0 ? 0 : UINT32_C(1) << field;
-
-	if (field < 0)
-		limit->scope_broken = true;
-	else if (limit->scope & bit)
-		error_at(c, value, "duplicate '%s' in scope", fields[field]);
-	limit->scope |= bit;
-}
-
-#define SCOPE_FORM                                                                                 \
-	"a list of tenant, vendor, class, account and resource, such as [tenant, vendor], or []"
-
-static void read_scope(struct compiler *c, const struct node *value, void *target)
-{
-	struct draft_limit *limit = target;
-
-	if (value->kind != NODE_LIST) {
-		limit->scope_broken = true;
-		node_expected(&c->notes, value, SCOPE_FORM);
-		return;
-	}
-	schema_items(c, value, SCOPE_FORM, read_scope_field, limit);
-}
-
-#define LIMIT(member) offsetof(struct draft_limit, member)
-
-static const struct field limit_fields[] = {
-	{"name", read_name, LIMIT(named), "messages and overrides call it by that", ANYWHERE},
-	{"unit", read_unit, 0, NULL, ANYWHERE},
-	{"kind", read_kind, 0, NULL, ANYWHERE},
-	{"rate", read_rate, LIMIT(written), NULL, ANYWHERE},
-	{"burst", read_burst, LIMIT(written), NULL, ANYWHERE},
-	{"scope", read_scope, 0, "per whom it is counted, such as [tenant, vendor]", ANYWHERE},
-	{"margin", read_margin, LIMIT(written), NULL, ANYWHERE},
-	{"share", read_share, LIMIT(written), NULL, ANYWHERE},
-	{"delay", read_delay, LIMIT(written), NULL, ANYWHERE},
-	{"default_cost", read_default_cost, LIMIT(written), NULL, ANYWHERE},
-};
-static const struct schema limit_schema = SCHEMA("a limit", limit_fields, false);
-
-static void check_limit(struct compiler *c, const struct node *value, struct draft_limit *limit)
-{
-	const struct written *written = &limit->written;
-
-	if (limit->later)
-		return;
-	if (!written->at[WRITTEN_RATE])
-		error_at(c, value,
-			 "missing key 'rate' of a limit: how much in what time, such as "
-			 "100/s");
-	if (!written->at[WRITTEN_BURST] && limit->unit && !limit_counts_requests(limit))
-		error_at(c, value,
-			 "missing key 'burst' of a limit: only for requests is there a default");
-}
-
-static void read_limit(struct compiler *c, const struct node *value, void *target)
-{
-	struct draft_vendor *vendor = target;
-	struct draft_limit *limit = arena_alloc(&c->arena, sizeof(*limit));
-
-	if (!limit)
-		return;
-	limit->vendor = vendor;
-	limit->unit = "requests";
-	limit->unit_at = value;
-	limit->named.at = value;
-	schema_walk(c, value, &limit_schema, limit);
-	if (value->kind != NODE_MAP || !limit->named.name) {
-		c->incomplete = true;
-		return;
-	}
-	check_limit(c, value, limit);
-	if (list_add(&c->limits, &c->arena, limit))
-		list_add(&vendor->limits, &c->arena, limit);
-}
 
 static void read_limits(struct compiler *c, const struct node *value, void *target)
 {
@@ -126,6 +23,7 @@ static void read_limits_of_all(struct compiler *c, const struct node *value, voi
 static const struct field vendor_fields[] = {
 	{"limits", read_limits, 0, NULL, ANYWHERE},
 	{"delay", read_delay, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
+	{"clock_skew", read_clock_skew, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
 	{"margin", read_margin, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
 	{"share", read_share, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
 };
@@ -164,10 +62,9 @@ static void read_vendors(struct compiler *c, const struct node *value, void *tar
 /* --- plans and tenants --- */
 
 static const struct field override_fields[] = {
-	{"rate", read_rate, 0, NULL, ANYWHERE},
-	{"burst", read_burst, 0, NULL, ANYWHERE},
-	{"margin", read_margin, 0, NULL, ANYWHERE},
-	{"share", read_share, 0, NULL, ANYWHERE},
+	{"rate", read_rate, 0, NULL, ANYWHERE},     {"burst", read_burst, 0, NULL, ANYWHERE},
+	{"amount", read_amount, 0, NULL, ANYWHERE}, {"slots", read_slots, 0, NULL, ANYWHERE},
+	{"margin", read_margin, 0, NULL, ANYWHERE}, {"share", read_share, 0, NULL, ANYWHERE},
 };
 static const struct schema override_schema = SCHEMA("an override", override_fields, false);
 
@@ -268,63 +165,16 @@ static void read_version(struct compiler *c, const struct node *value, void *tar
 		node_expected(&c->notes, value, "version 1, the only one there is");
 }
 
-static void read_class(struct compiler *c, const struct node *value, void *target)
+static void read_policy_mode(struct compiler *c, const struct node *value, void *target)
 {
-	struct named *class;
-
 	(void)target;
-	if (value->kind == NODE_MAP) {
-		error_at(c, value, "a list of who may claim a class is not supported yet");
-		return;
-	}
-	if (!good_name(c, value))
-		return;
-	for (uint32_t i = 0; i < c->classes.count; i++) {
-		class = c->classes.item[i];
-		if (strcmp(class->name, value->text) == 0) {
-			error_at(c, value, "duplicate class '%s'", class->name);
-			return;
-		}
-	}
-	if (c->classes.count == CLASSES_MAX) {
-		error_at(c, value, "expected at most %u classes, found one more: '%s'", CLASSES_MAX,
-			 value->text);
-		return;
-	}
-	class = list_new(&c->classes, &c->arena, sizeof(*class));
-	if (class)
-		*class = (struct named){value->text, value};
+	read_mode(c, value, &c->mode);
 }
 
-#define CLASSES_FORM "a list of classes, most protected first, such as [interactive, bulk]"
-
-static void read_classes(struct compiler *c, const struct node *value, void *target)
-{
-	if (value->kind != NODE_LIST)
-		node_expected(&c->notes, value, CLASSES_FORM);
-	else if (!value->first)
-		error_at(c, value, "expected at least one class, found an empty list");
-	else
-		schema_items(c, value, CLASSES_FORM, read_class, target);
-}
-
-static void read_mode(struct compiler *c, const struct node *value, void *target)
-{
-	static const char *const modes[] = {"enforce", "shadow"};
-	const int mode = schema_choose(c, value, "mode", modes, LENGTH(modes));
-
-	(void)target;
-	if (mode >= 0)
-		c->shadow = mode == 1;
-}
-
-/*
- * DESIGN's other default, the clock skew between us and a vendor, matters to calendar windows alone; until there
- * are any it is refused like them, because a policy must not say what nobody keeps.
- */
 static const struct field default_fields[] = {
 	{"delay", read_delay, 0, NULL, ANYWHERE},
-	{"mode", read_mode, 0, NULL, ANYWHERE},
+	{"clock_skew", read_clock_skew, 0, NULL, ANYWHERE},
+	{"mode", read_policy_mode, 0, NULL, ANYWHERE},
 	{"share", read_share, 0, NULL, ANYWHERE},
 	{"margin", read_margin, 0, NULL, ANYWHERE},
 };

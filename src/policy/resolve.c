@@ -7,8 +7,9 @@
 
 #include <ration/ration.h>
 
-#include "policy/draft.h"
+#include "policy/read.h"
 #include "shm/hash.h"
+#include "shm/take.h"
 
 /* --- names in order --- */
 
@@ -114,6 +115,52 @@ static void resolve_vendors(struct compiler *c)
 			  "no vendors: expected at least one under 'vendors'");
 }
 
+/* What two classes must never share, neither may share. */
+static void resolve_never_with(struct compiler *c, uint32_t class_index)
+{
+	struct draft_class *class = c->classes.item[class_index];
+	const struct node *list = class->never_with_at;
+
+	for (const struct node *at = list ? list->first : NULL; at; at = at->next) {
+		const uint32_t other = find_class(c, at);
+
+		if (other == class_index) {
+			error_at(c, at, "class '%s' cannot be kept from itself", class->named.name);
+		} else if (other < CLASSES_MAX) {
+			class->never_with |= UINT32_C(1) << other;
+			((struct draft_class *)c->classes.item[other])->never_with |=
+				UINT32_C(1) << class_index;
+		}
+	}
+}
+
+static void resolve_classes(struct compiler *c)
+{
+	resolve_mode(c, &c->mode);
+	for (uint32_t i = 0; i < c->classes.count; i++) {
+		resolve_never_with(c, i);
+		resolve_mode(c, &((struct draft_class *)c->classes.item[i])->mode);
+	}
+}
+
+/* Written limits keep their order; those derived for classes follow. */
+static void count_limits(struct compiler *c)
+{
+	c->n_limits = c->limits.count;
+	for (uint32_t i = 0; i < c->limits.count; i++) {
+		struct draft_limit *limit = c->limits.item[i];
+
+		limit->index = i;
+		limit->derived_index = c->n_limits;
+		c->n_limits += limit->n_derived;
+	}
+	if (c->n_limits >= LINK_LIMITS_MAX)
+		notes_add(&c->notes, POLICY_ERROR, source_place(c->sources.item[0]),
+			  "%u limits, with those that guarantees and ceilings come to: expected "
+			  "fewer than %u",
+			  c->n_limits, LINK_LIMITS_MAX);
+}
+
 static void resolve_limits(struct compiler *c)
 {
 	numbers_of_vendor(c, &c->all);
@@ -122,9 +169,11 @@ static void resolve_limits(struct compiler *c)
 	for (uint32_t i = 0; i < c->limits.count; i++) {
 		struct draft_limit *limit = c->limits.item[i];
 
-		limit->index = i;
+		resolve_mode(c, &limit->mode);
+		resolve_claims(c, limit);
 		numbers_of_limit(c, limit);
 	}
+	count_limits(c);
 }
 
 /* --- units --- */
@@ -179,13 +228,39 @@ static struct draft_limit *find_limit(struct compiler *c, const struct draft_ove
 	return limit;
 }
 
+/* What limits of its kind have no number for. */
+static bool override_fits(struct compiler *c, const struct draft_override *o)
+{
+	static const struct {
+		enum written_field field;
+		const char *key;
+	} keys[] = {
+		{WRITTEN_RATE, "rate"},
+		{WRITTEN_BURST, "burst"},
+		{WRITTEN_AMOUNT, "amount"},
+		{WRITTEN_SLOTS, "slots"},
+	};
+	bool fits = true;
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		const struct node *at = o->written.at[keys[i].field];
+
+		if (!at || o->limit->later || kind_has(o->limit->kind, keys[i].key))
+			continue;
+		error_at(c, at, "limit '%s' is %s, which has no '%s'", o->limit->named.name,
+			 kind_name(o->limit->kind), keys[i].key);
+		fits = false;
+	}
+	return fits;
+}
+
 static bool resolve_override(struct compiler *c, struct draft_override *o)
 {
 	o->limit = find_limit(c, o);
 	if (!o->limit)
 		return false;
 	if (o->limit->scope & RATION_SCOPE_TENANT)
-		return true;
+		return override_fits(c, o);
 	if (!o->limit->scope_broken && !o->limit->later)
 		error_at(c, o->limit_name.at,
 			 "limit '%s' cannot differ by tenant: its scope does not contain 'tenant'",
@@ -341,8 +416,10 @@ static void resolve_tenant(struct compiler *c, struct draft_owner *tenant)
 
 void resolve_policy(struct compiler *c)
 {
+	resolve_classes(c);
 	resolve_vendors(c);
 	resolve_limits(c);
+	check_layers(c);
 	check_units(c);
 	sort_names(c, &c->plans, "plan");
 	sort_names(c, &c->tenants, "tenant");

@@ -156,6 +156,27 @@ bool scalar_duration(const char *text, uint64_t max_ns, uint64_t *ret_ns)
 	return true;
 }
 
+static bool two_digits(const char *text, uint32_t *ret)
+{
+	if (!digit(text[0]) || !digit(text[1]))
+		return false;
+	*ret = (uint32_t)(text[0] - '0') * 10 + (uint32_t)(text[1] - '0');
+	return true;
+}
+
+bool scalar_time_of_day(const char *text, uint32_t *ret_seconds)
+{
+	uint32_t hour, minute;
+
+	if (strlen(text) != 5 || !two_digits(text, &hour) || text[2] != ':' ||
+	    !two_digits(text + 3, &minute))
+		return false;
+	if (hour > 24 || minute > 59 || (hour == 24 && minute > 0))
+		return false;
+	*ret_seconds = hour * 3600 + minute * 60;
+	return true;
+}
+
 bool scalar_percent(const char *text, uint64_t max, uint64_t *ret_ppm)
 {
 	struct decimal d;

@@ -26,6 +26,9 @@ bool scalar_rate(const char *text, struct rate *ret_rate);
 /* "50ms", "2s", "1.5m", "0": at most `max_ns`. */
 bool scalar_duration(const char *text, uint64_t max_ns, uint64_t *ret_ns);
 
+/* "08:00", "24:00": seconds after midnight. */
+bool scalar_time_of_day(const char *text, uint32_t *ret_seconds);
+
 /* "25%", "0.5%": parts per million, at most `max`. */
 bool scalar_percent(const char *text, uint64_t max, uint64_t *ret_ppm);
 

@@ -10,11 +10,8 @@
 
 /* Keys and values of the policy language that this version does not know how to keep. */
 static const char *const later[] = {
-	"amount",    "breaker",    "ceiling",   "classes",  "clock_skew", "concurrency",
-	"guarantee", "learn",      "max_block", "max_debt", "max_hold",   "on_unavailable",
-	"oversize",  "pace",       "period",    "release",  "reserve",    "rolling",
-	"routes",    "sequential", "signals",   "slots",    "soft",       "timezone",
-	"use",       "users",      "groups",    "window",   "mode",
+	"breaker",    "learn",   "max_block", "on_unavailable", "rolling", "routes",
+	"sequential", "signals", "use",
 };
 
 bool schema_later(const char *word)
@@ -37,7 +34,7 @@ static const struct field *find_field(const struct schema *schema, const char *k
 
 static const char *known_keys(struct compiler *c, const struct schema *schema, const char *key)
 {
-	const char *known[16];
+	const char *known[SCHEMA_KEYS_MAX];
 	size_t n = 0;
 
 	for (; n < schema->n_fields && n < LENGTH(known); n++)
@@ -110,7 +107,7 @@ static void walk_key(struct compiler *c, const struct node *key, const struct sc
 void schema_walk(struct compiler *c, const struct node *map, const struct schema *schema,
 		 void *target)
 {
-	const struct node *seen[16] = {0};
+	const struct node *seen[SCHEMA_KEYS_MAX] = {0};
 
 	if (map->kind != NODE_MAP) {
 		node_expected(&c->notes, map,

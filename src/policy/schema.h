@@ -31,6 +31,8 @@ struct schema {
 	bool holds_names; /* an unknown key may be what other parts refer to, misspelt */
 };
 
+enum { SCHEMA_KEYS_MAX = 32 };
+
 #define SCHEMA(what, fields, holds_names)                                                          \
 	{                                                                                          \
 		what, fields, sizeof(fields) / sizeof((fields)[0]), holds_names                    \

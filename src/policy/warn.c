@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "policy/draft.h"
+#include "policy/effective.h"
 
 typedef unsigned long long ull;
 
@@ -45,20 +46,21 @@ static void warn_daily(struct compiler *c, const struct subject *s)
 		return;
 	warn_at(c, rate,
 		"as a bucket, %s is %llu.%02llu/s around the clock; a quota that is new each day "
-		"is a "
-		"window, and that kind is not supported yet",
+		"is a window: 'kind: window' with an amount and a period",
 		rate->text, centi / 100, centi % 100);
 }
 
 static void warn_never(struct compiler *c, const struct subject *s)
 {
-	const uint64_t burst = bucket_burst(s->numbers->effective);
+	const bool bucket = s->limit->kind == KIND_BUCKET;
+	const uint64_t most = bucket ? bucket_burst(s->numbers->effective)
+				     : units_kept(s->numbers, s->numbers->amount);
 	const uint64_t cost = s->limit->written.value[WRITTEN_COST];
 
-	if (s->limit->written.at[WRITTEN_COST] && cost > burst)
+	if (s->limit->written.at[WRITTEN_COST] && cost > most && !(s->limit->flags & LIMIT_CLAMP))
 		warn_at(c, s->at,
-			"the default cost of %llu is never admitted: the burst comes to %llu",
-			(ull)cost, (ull)burst);
+			"the default cost of %llu is never admitted: the %s comes to %llu",
+			(ull)cost, bucket ? "burst" : "amount", (ull)most);
 }
 
 /* Units a second, times 1000, before the delay. */
@@ -100,9 +102,12 @@ static void warn_delay(struct compiler *c, const struct subject *s)
 
 static void warn_numbers(struct compiler *c, const struct subject *s)
 {
-	warn_daily(c, s);
-	warn_never(c, s);
-	warn_delay(c, s);
+	if (s->limit->kind == KIND_BUCKET)
+		warn_daily(c, s);
+	if (s->limit->kind != KIND_SLOTS)
+		warn_never(c, s);
+	if (s->limit->kind == KIND_BUCKET)
+		warn_delay(c, s);
 }
 
 /* Said once, at the first limit it holds for: it is one decision. */
