@@ -24,6 +24,9 @@
 typedef unsigned long long ull;
 typedef unsigned __int128 wide;
 
+/* Periods are whole ns, so 20% of 100/s may be a little less than 20/s: its burst is 2 nevertheless. */
+#define ROUNDED (1 + 1e-8L)
+
 /* --- one limit's claims, while they are worked out --- */
 
 struct working {
@@ -170,12 +173,12 @@ static uint64_t whole(long double units)
 	return units < 1 ? 1 : units > RATION_COST_MAX ? RATION_COST_MAX : (uint64_t)units;
 }
 
-/* 100 ms of it. A count of its own rounding: 10/s has exactly 1. */
+/* 100 ms of it. */
 static uint64_t guarantee_burst(const struct working *w, const struct draft_claims *claims,
 				const struct blob_numbers *n)
 {
 	return claims->burst.at ? claimed_units(w, &claims->burst)
-				: whole(rate_kept(n) / 10 * (1 + 1e-15L));
+				: whole(rate_kept(n) / 10 * ROUNDED);
 }
 
 /* As much of the burst as it is of the rate. */
@@ -188,7 +191,7 @@ static uint64_t ceiling_burst(const struct working *w, const struct draft_claims
 
 	if (claims->burst.at && !claims->guarantee.at)
 		return claimed_units(w, &claims->burst);
-	burst = part >= 1 ? w->size : whole((long double)w->size * part * (1 + 1e-15L));
+	burst = part >= 1 ? w->size : whole((long double)w->size * part * ROUNDED);
 	return burst > own ? burst : own;
 }
 

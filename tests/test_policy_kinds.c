@@ -1,0 +1,319 @@
+/*
+ * tests/test_policy_kinds.c - limits of every kind, and what classes claim of them: from the file to the acquire
+ * SPDX-License-Identifier: MIT
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <ration/ration.h>
+
+#include "shm/slots.h"
+#include "shm/take.h"
+#include "shm/window.h"
+#include "support_policy.h"
+
+TestSuite(policy_kinds, .init = policy_dir_enter, .fini = policy_dir_leave, .timeout = 60);
+
+#define MS   UINT64_C(1000000)
+#define S    (1000 * MS)
+#define HOUR (3600 * S)
+
+static struct policy policy;
+static struct blob blob;
+
+/* A policy of the classes x, y and z, with these limits of vendor v, which must compile. */
+static void make(const char *limits)
+{
+	char *file, *text;
+	const int size = asprintf(&file,
+				  "version: 1\nclasses: [x, y, z]\ndefaults: {margin: 0%%}\n"
+				  "vendors:\n  v:\n    limits:\n%s",
+				  limits);
+
+	cr_assert_geq(size, 0);
+	policy_write("policy.yaml", file, (size_t)size);
+	policy_free(&policy);
+	cr_assert_eq(policy_compile_text("policy.yaml", &policy, &text), 0, "%s", text);
+	cr_assert_str_empty(text, "%s", text);
+	cr_assert(blob_open(policy.blob, policy.size, &blob));
+	free(file);
+	free(text);
+}
+
+static void done(void)
+{
+	policy_free(&policy);
+}
+
+static const struct blob_limit *limit_named(const char *name)
+{
+	for (uint32_t i = 0; i < blob.n_limits; i++) {
+		if (strcmp(blob_text(&blob, blob.limits[i].name), name) == 0)
+			return &blob.limits[i];
+	}
+	cr_assert_fail("no limit %s", name);
+	return NULL;
+}
+
+/* The chain of a class: names, with '>' behind what backs the next, '|' behind what the next may stand in for. */
+static void expect_chain(const char *class, const char *expected)
+{
+	const struct blob_run *run = blob_chain(&blob, 0, blob_find_class(&blob, class));
+	char text[512] = "";
+
+	for (uint32_t i = 0; i < run->count; i++) {
+		const struct blob_link *link = &blob.links[run->first + i];
+		const char *behind = link->flags & LINK_BACKING ? ">"
+				     : link->flags & LINK_OR    ? "|"
+								: "";
+
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s%s%s",
+			 i > 0 ? " " : "", link->flags & LINK_RELEASED ? "~" : "",
+			 blob_text(&blob, blob.limits[link->limit].name), behind);
+	}
+	cr_expect_str_eq(text, expected, "%s: %s", class, text);
+}
+
+/* --- attached to nothing but the file --- */
+
+static struct ration *ration;
+
+static struct ration_handle *handle_of(const char *tenant, const char *class)
+{
+	const struct ration_key key = {.tenant = tenant, .vendor = "v", .traffic_class = class};
+	struct ration_handle *handle;
+	struct ration_error error = {""};
+
+	if (!ration)
+		cr_assert_eq(ration_embed("policy.yaml", &ration, &error), 0, "%s", error.text);
+	cr_assert_eq(ration_resolve(ration, &key, &handle, &error), 0, "%s", error.text);
+	return handle;
+}
+
+/* How many are admitted before the first denial, of at most `limit`. */
+static unsigned admitted(const char *tenant, const char *class, unsigned limit)
+{
+	struct ration_handle *handle = handle_of(tenant, class);
+	struct ration_ticket ticket;
+	unsigned n = 0;
+
+	while (n < limit && ration_acquire(handle, NULL, 0, &ticket, NULL) == 0)
+		n++;
+	ration_handle_free(&handle);
+	return n;
+}
+
+static void detach(void)
+{
+	ration_detach(&ration);
+	done();
+}
+
+/* --- windows --- */
+
+Test(policy_kinds, windows)
+{
+	const struct blob_limit *l;
+
+	make("      - {name: d, kind: window, amount: 10k, period: day, timezone: Asia/Tokyo,\n"
+	     "         offset: 90m, scope: [tenant, vendor], unit: points, default_cost: 3,\n"
+	     "         pace: even, oversize: clamp, max_debt: 70, delay: 10ms}\n"
+	     "      - {name: t, kind: window, amount: 5, period: 10s, scope: []}\n");
+	l = limit_named("d");
+	cr_expect_eq(l->kind, KIND_WINDOW);
+	cr_expect_eq(l->calendar, CALENDAR_DAY);
+	cr_expect_eq(l->offset_ns, (int64_t)(90 * 60 * S));
+	cr_expect_str_eq(blob_text(&blob, blob.zones[l->zone].name), "Asia/Tokyo");
+	cr_expect_eq(l->flags, LIMIT_HAS_DEFAULT_COST | LIMIT_PACED | LIMIT_CLAMP);
+	cr_expect_eq(l->default_cost, 3);
+	cr_expect_eq(window_amount(l->numbers.effective), 10000);
+	cr_expect_eq(l->numbers.max_debt, 70);
+	cr_expect_eq(blob.vendors[0].delay_ns, 10 * MS);
+	cr_expect_eq(blob.vendors[0].clock_skew_ns, 50 * MS);
+	l = limit_named("t");
+	cr_expect_eq(l->calendar, CALENDAR_LENGTH);
+	cr_expect_eq(l->numbers.period_ns, 10 * S);
+	cr_expect_eq(l->zone, BLOB_NO_INDEX);
+	done();
+}
+
+/* Share and margin scale an amount as they scale a rate. */
+Test(policy_kinds, amounts_are_scaled)
+{
+	make("      - {name: w, kind: window, amount: 1000, period: hour, scope: [], share: 25%,\n"
+	     "         margin: 10%}\n"
+	     "      - {name: s, kind: concurrency, slots: 10, scope: [], share: 25%, margin: "
+	     "30%}\n");
+	cr_expect_eq(window_amount(limit_named("w")->numbers.effective), 225);
+	cr_expect_eq(slots_count(limit_named("s")->numbers.effective), 1);
+	done();
+}
+
+Test(policy_kinds, a_window_admits_its_amount)
+{
+	make("      - {name: w, kind: window, amount: 7, period: 400d, scope: [tenant]}\n");
+	cr_expect_eq(admitted("a", "x", 100), 7);
+	cr_expect_eq(admitted("a", "y", 100), 0);
+	cr_expect_eq(admitted("b", "y", 100), 7);
+	detach();
+}
+
+/* --- concurrency --- */
+
+Test(policy_kinds, slots)
+{
+	const struct blob_limit *l;
+
+	make("      - {name: s, kind: concurrency, slots: 9, scope: [], order: fifo, max_hold: "
+	     "90s,\n"
+	     "         classes: {x: {guarantee: 2}, y: {guarantee: 1, ceiling: 4}, z: {ceiling: "
+	     "3}}}\n");
+	l = limit_named("s");
+	cr_expect_eq(l->kind, KIND_SLOTS);
+	cr_expect_eq(l->flags, LIMIT_HAS_DEFAULT_COST | LIMIT_FIFO);
+	cr_expect_eq(l->hold_ns, 90 * S);
+	cr_expect_eq(slots_count(l->numbers.effective), 9);
+	cr_expect_geq(slots_hold(l->numbers.effective), 90 * TICKS_PER_SEC);
+	cr_expect_leq(slots_hold(l->numbers.effective), 91 * TICKS_PER_SEC);
+	cr_expect_eq(l->numbers.by_class[0], BLOB_RANGE(0, 2, 3, 0));
+	cr_expect_eq(l->numbers.by_class[1], BLOB_RANGE(2, 1, 3, 4));
+	cr_expect_eq(l->numbers.by_class[2], BLOB_RANGE(3, 0, 3, 3));
+	expect_chain("x", "s");
+	done();
+}
+
+/* The two ceilings leave the same slots to their classes. */
+Test(policy_kinds, slots_are_guaranteed)
+{
+	make("      - {name: s, kind: concurrency, slots: 9, scope: [],\n"
+	     "         classes: {x: {guarantee: 2}, y: {guarantee: 1, ceiling: 4}, z: {ceiling: "
+	     "3}}}\n");
+	cr_expect_eq(admitted("a", "z", 100), 3);
+	cr_expect_eq(admitted("a", "y", 100), 1);
+	cr_expect_eq(admitted("a", "x", 100), 5);
+	detach();
+}
+
+/* A class alone has all slots but those that are never lent. */
+Test(policy_kinds, slots_of_a_class_alone)
+{
+	make("      - {name: s, kind: concurrency, slots: 9, scope: [],\n"
+	     "         classes: {x: {guarantee: 2}, y: {guarantee: 1, reserve: 3}}}\n");
+	cr_expect_eq(admitted("a", "z", 100), 3);
+	cr_expect_eq(admitted("a", "x", 100), 5);
+	detach();
+}
+
+/* --- what classes claim of a bucket --- */
+
+Test(policy_kinds, bucket_claims)
+{
+	const struct blob_limit *l;
+
+	make("      - name: r\n        rate: 100/s\n        burst: 50\n        scope: [vendor]\n"
+	     "        delay: 0s\n"
+	     "        classes: {x: {reserve: 10}, y: {guarantee: 20/s}, z: {ceiling: 60%}}\n");
+	expect_chain("x", "r");
+	expect_chain("y", "r:y.guarantee> r");
+	expect_chain("z", "r:z.ceiling r");
+	l = limit_named("r:y.guarantee");
+	cr_expect_eq(l->role, LIMIT_GUARANTEE);
+	cr_expect_eq(l->parent, 0);
+	cr_expect_eq(l->class_index, 1);
+	cr_expect_eq(l->scope, RATION_SCOPE_VENDOR);
+	cr_expect_eq(bucket_burst(l->numbers.effective), 2);
+	l = limit_named("r:z.ceiling");
+	cr_expect_eq(l->role, LIMIT_CEILING);
+	cr_expect_eq(bucket_burst(l->numbers.effective), 30);
+	cr_expect_eq(bucket_millirate(l->numbers.effective), 59999);
+	l = limit_named("r");
+	cr_expect_eq(l->numbers.by_class[0], 2);
+	cr_expect_eq(l->numbers.by_class[1], 10);
+	cr_expect_eq(l->numbers.by_class[2], 10);
+	done();
+}
+
+/* z leaves the reserve; y is promised 20 of them at once, whatever z took; what is left is x's. */
+Test(policy_kinds, a_bucket_keeps_its_promises)
+{
+	make("      - name: r\n        rate: 1/h\n        burst: 100\n        scope: [vendor]\n"
+	     "        delay: 0s\n"
+	     "        classes: {x: {reserve: 30}, y: {guarantee: 50%, burst: 20}}\n");
+	cr_expect_eq(admitted("a", "z", 1000), 70);
+	cr_expect_eq(admitted("a", "y", 1000), 20);
+	cr_expect_eq(admitted("a", "x", 1000), 0);
+	detach();
+}
+
+/* --- and of a window --- */
+
+Test(policy_kinds, window_claims)
+{
+	make("      - name: w\n        kind: window\n        amount: 100\n        period: day\n"
+	     "        scope: []\n"
+	     "        classes: {x: {guarantee: 10}, y: {guarantee: 20, ceiling: 50%, reserve: "
+	     "5}}\n");
+	expect_chain("x", "w:x.guarantee| w");
+	expect_chain("y", "w:y.ceiling w:y.guarantee| w");
+	expect_chain("z", "w");
+	cr_expect_eq(window_amount(limit_named("w")->numbers.effective), 70);
+	cr_expect_eq(window_amount(limit_named("w:x.guarantee")->numbers.effective), 10);
+	cr_expect_eq(window_amount(limit_named("w:y.ceiling")->numbers.effective), 50);
+	cr_expect_eq(limit_named("w")->numbers.by_class[2], 5);
+	done();
+}
+
+Test(policy_kinds, a_window_keeps_its_promises)
+{
+	make("      - name: w\n        kind: window\n        amount: 100\n        period: 400d\n"
+	     "        scope: []\n"
+	     "        classes: {x: {guarantee: 10}, y: {guarantee: 20, ceiling: 50%, reserve: "
+	     "5}}\n");
+	cr_expect_eq(admitted("a", "z", 1000), 65);
+	cr_expect_eq(admitted("a", "y", 1000), 25);
+	cr_expect_eq(admitted("a", "x", 1000), 10);
+	detach();
+}
+
+Test(policy_kinds, released_parts)
+{
+	make("      - name: w\n        kind: window\n        amount: 100\n        period: day\n"
+	     "        scope: []\n        release: linear\n"
+	     "        classes: {x: {guarantee: 10}, y: {guarantee: 20}}\n");
+	expect_chain("x", "w:x.guarantee| ~w:y.guarantee| w");
+	expect_chain("z", "~w:x.guarantee| ~w:y.guarantee| w");
+	done();
+}
+
+/* --- other numbers for a tenant --- */
+
+Test(policy_kinds, overrides_reach_what_is_derived)
+{
+	const struct blob_numbers *n;
+	uint32_t limit, tenant;
+
+	make("      - {name: r, rate: 100/s, burst: 100, scope: [tenant], delay: 0s,\n"
+	     "         classes: {x: {guarantee: 10%}}}\n"
+	     "      - {name: w, kind: window, amount: 100, period: day, scope: [tenant],\n"
+	     "         classes: {y: {guarantee: 10%}}}\n"
+	     "      - {name: s, kind: concurrency, slots: 10, scope: [tenant],\n"
+	     "         classes: {z: {guarantee: 10%}}}\n"
+	     "tenants:\n"
+	     "  big: {v: {s: {slots: 100}, w: {amount: 1k}, r: {rate: 1k/s, burst: 1k}}}\n");
+	tenant = blob_find_tenant(&blob, "big");
+	limit = (uint32_t)(limit_named("r:x.guarantee") - blob.limits);
+	n = blob_numbers_for(&blob, limit, tenant);
+	cr_expect_eq(bucket_millirate(n->effective) / 1000, 100);
+	cr_expect_eq(bucket_burst(n->effective), 10);
+	limit = (uint32_t)(limit_named("w:y.guarantee") - blob.limits);
+	cr_expect_eq(window_amount(blob_numbers_for(&blob, limit, tenant)->effective), 100);
+	limit = (uint32_t)(limit_named("w") - blob.limits);
+	cr_expect_eq(window_amount(blob_numbers_for(&blob, limit, tenant)->effective), 900);
+	limit = (uint32_t)(limit_named("s") - blob.limits);
+	n = blob_numbers_for(&blob, limit, tenant);
+	cr_expect_eq(slots_count(n->effective), 100);
+	cr_expect_eq(n->by_class[2], BLOB_RANGE(0, 10, 10, 0));
+	done();
+}
