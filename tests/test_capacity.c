@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "shm/chain.h"
+#include "shm/worker.h"
 #include "support_seg.h"
 
 #define REQUESTS UINT32_C(0x66ad5ad3)
@@ -194,4 +195,101 @@ Test(capacity, the_whole_cost_is_backed_or_none_of_it)
 	cr_assert_eq(ticket.links[0].bucket, c.common.bucket);
 	cr_assert_eq(seg_left(&c.seg, c.own[REPAIR], START), 1);
 	seg_verify(&c.seg, START, true);
+}
+
+/* --- waiting --- */
+
+#define INTERVAL (SECOND / RATE)
+#define ARRIVALS 6000
+
+static int by_size(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* A place for a cost of 1 in the common bucket's line. */
+static struct queue_place join(struct capacity *c, uint32_t class_index, uint32_t sequence,
+			       uint64_t now)
+{
+	const struct queue_waiter waiter = {
+		.bucket = c->common.bucket,
+		.class_index = class_index,
+		.units = 1,
+		.sequence = sequence,
+		.arrival = now,
+	};
+	struct queue_place place;
+
+	cr_assert(queue_join(&c->seg, &waiter, 0, now, &place));
+	return place;
+}
+
+static enum take draw_from(struct capacity *c, const struct queue_place *place, uint64_t now,
+			   uint64_t *ret_retry_at)
+{
+	const struct charge cost = {REQUESTS, 1};
+	struct ration_ticket ticket = {.permit = now};
+	struct draw draw = {
+		.links = &c->links[BULK][0], /* no promise backs it: only its place in line helps */
+		.n_links = 1,
+		.class_index = INTERACTIVE,
+		.at = {.now = now},
+		.place = place,
+	};
+	enum take result;
+
+	cr_assert(chain_units(&draw, &cost, 1));
+	result = chain_look(&c->seg, &draw);
+	if (result == TAKE_ADMIT)
+		result = chain_charge(&c->seg, &draw, &ticket);
+	*ret_retry_at = draw.verdict.why.retry_at;
+	return result;
+}
+
+/*
+ * Interactive comes at random, at a fifth of the limit, with no promise of its own; bulk wants every token there is
+ * and is always asked first. What interactive waits is its own interval, and now and then its predecessor's.
+ */
+Test(capacity, a_more_protected_class_waits_two_intervals_at_most)
+{
+	static uint64_t waits[ARRIVALS];
+	const unsigned seed = 20261123;
+	struct capacity c = capacity_make();
+	uint64_t now = START, arrival = START, retry_at, used;
+	uint32_t done = 0;
+
+	shm_store(&c.seg.workers[0].identity, worker_identity(0, 1, 1));
+	srandom(seed);
+	while (done < ARRIVALS) {
+		struct queue_place place;
+		enum take result;
+
+		/* Up to 100 ms between two of them: 20 a second. */
+		arrival += 1 + (uint64_t)random() % (2 * 5 * INTERVAL);
+		for (; now < arrival; now += INTERVAL / 10) {
+			while (draw_one(&c, BULK, now, &retry_at) == TAKE_ADMIT)
+				;
+		}
+		now = arrival;
+		place = join(&c, INTERACTIVE, done, now);
+		while ((result = draw_from(&c, &place, now, &retry_at)) == TAKE_WAIT) {
+			cr_assert(retry_at > now);
+			cr_assert(queue_wake_at(&c.seg, &place, retry_at));
+			cr_assert_eq(draw_one(&c, BULK, retry_at - 1, &retry_at), TAKE_WAIT);
+			now += INTERVAL / 10;
+			cr_assert_eq(draw_one(&c, BULK, now, &retry_at), TAKE_WAIT,
+				     "past a waiter of a more protected class (seed %u)", seed);
+		}
+		cr_assert_eq(result, TAKE_ADMIT);
+		queue_leave(&c.seg, &place);
+		waits[done++] = now - arrival;
+	}
+	qsort(waits, ARRIVALS, sizeof(waits[0]), by_size);
+	cr_expect(waits[ARRIVALS * 99 / 100] <= 2 * INTERVAL, "p99: %lu us",
+		  waits[ARRIVALS * 99 / 100] / (SECOND / 1000000));
+	used = c.admitted[BULK] + ARRIVALS;
+	cr_expect(used * 100 >= (now - START) / INTERVAL * 98, "%lu used", used);
+	seg_verify(&c.seg, now, true);
 }
