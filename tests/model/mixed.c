@@ -54,10 +54,10 @@ static const struct layout layouts[] = {
 	[ALL] = {.kinds = {KIND_BUCKET, KIND_WINDOW, KIND_SLOTS},
 		 .n_links = {3, 3},
 		 .chains = {{{0}, {1}, {2}}, {{2}, {1}, {0}}}},
-	/* 0 is class 0's guarantee, 1 what all share; class 1 leaves the guarantee. */
+	/* 0 is class 0's guarantee, 1 what all share; what is not backed leaves the guarantee. */
 	[BACKED] = {.kinds = {KIND_BUCKET, KIND_BUCKET, KIND_SLOTS},
 		    .n_links = {2, 2},
-		    .chains = {{{0, LINK_BACKING}, {1}}, {{1, 0, true}, {2}}},
+		    .chains = {{{0, LINK_BACKING}, {1, 0, true}}, {{1, 0, true}, {2}}},
 		    .promised = true},
 	/* 0 is class 0's part of a window, 1 the rest of it. */
 	[OWN_PART] = {.kinds = {KIND_WINDOW, KIND_WINDOW, KIND_BUCKET},
@@ -128,7 +128,8 @@ static void make_chain(unsigned class_index, struct link links[CHAIN])
 			.unit = UNIT,
 			.flags = (uint32_t)kind | piece->flags,
 			.mark = piece->marked ? scenario->with[HOLDS] : 0,
-			.shape = {piece->shape[0], piece->shape[1], piece->shape[2], piece->shape[3]},
+			.shape = {piece->shape[0], piece->shape[1], piece->shape[2],
+				  piece->shape[3]},
 		};
 		if (kind == KIND_WINDOW) {
 			link->shape[WINDOW_INDEX] = 1;
@@ -161,8 +162,7 @@ static enum take try_chain(struct draw *draw, struct ration_ticket *ticket)
 
 static bool is_backed(const struct draw *draw)
 {
-	return draw->verdict.link > 0 &&
-	       draw->links[draw->verdict.link - 1].flags & LINK_BACKING;
+	return draw->verdict.link > 0 && draw->links[draw->verdict.link - 1].flags & LINK_BACKING;
 }
 
 /* A guarantee's bucket has room as of now, not as of when the clock was read. */
@@ -186,8 +186,7 @@ static void note_lease(const struct ration_ticket_link *link, uint64_t class_ind
 
 	if (slots[link->charged].holder != 0)
 		model_fail("slot %u is held by two", (unsigned)link->charged);
-	slots[link->charged] =
-		(struct slot){(uint64_t)model_self() + 1, link->word, class_index};
+	slots[link->charged] = (struct slot){(uint64_t)model_self() + 1, link->word, class_index};
 	for (unsigned i = 0; i < WORDS; i++)
 		held += slots[i].holder != 0 && slots[i].class_index == 1;
 	if (layout()->ceiling != 0 && held > layout()->ceiling)
@@ -202,7 +201,8 @@ static void note_all(struct self *me, uint64_t at, uint64_t class_index)
 
 		switch (layout()->kinds[record]) {
 		case KIND_BUCKET:
-			me->permits[record] = note_permit(record == 2 ? 0 : record, at, link->amount);
+			me->permits[record] =
+				note_permit(record == 2 ? 0 : record, at, link->amount);
 			break;
 		case KIND_WINDOW:
 			known()->counted[record] += link->amount;
@@ -266,6 +266,12 @@ static void note_back(struct self *me, uint64_t actual)
 	}
 }
 
+/* Others may come before what was taken ends. */
+static bool at_any_time(void)
+{
+	return true;
+}
+
 /* The request never left. */
 static void op_cancel(void *self, const struct op *op)
 {
@@ -274,6 +280,7 @@ static void op_cancel(void *self, const struct op *op)
 	(void)op;
 	if (me->ticket.n_links == 0)
 		return;
+	model_wait(at_any_time);
 	note_back(me, 0);
 	chain_give_back(&world.seg, &me->ticket, now_again, NULL);
 	*me = (struct self){.sequence = me->sequence};
@@ -286,6 +293,7 @@ static void op_settle(void *self, const struct op *op)
 
 	if (me->ticket.n_links == 0)
 		return;
+	model_wait(at_any_time);
 	note_back(me, op->a);
 	for (uint32_t i = 0; i < me->ticket.n_links; i++)
 		chain_settle_link(&world.seg, &me->ticket, i, op->a, now_again, NULL);

@@ -63,13 +63,18 @@ static uint64_t numbers_for(unsigned record)
 
 /* --- taking --- */
 
+static bool is_over(const struct account *a, uint64_t at)
+{
+	return a->holder == NOBODY || (a->hold != 0 && at / UNIT > a->since / UNIT + a->hold);
+}
+
 static void note_taken(struct self *me, unsigned record, uint64_t at)
 {
 	struct account *a = &known()->accounts[me->charge.taken.charged];
 
 	if (known()->generation[record] != me->charge.generation + 1)
 		model_fail("a lease was taken in a life that is over");
-	if (a->holder != NOBODY && (a->hold == 0 || at / UNIT <= a->since / UNIT + a->hold))
+	if (!is_over(a, at))
 		model_fail("slot %u is held by two", (unsigned)me->charge.taken.charged);
 	*a = (struct account){(uint64_t)model_self() + 1, me->charge.taken.word, at,
 			      hold_of(record)};
@@ -121,25 +126,25 @@ static void op_succeed(void *self, const struct op *op)
 
 /* --- ending --- */
 
+/* Its last access is the CAS, so until then the lease is held. */
 static void op_release(void *self, const struct op *op)
 {
 	struct self *me = self;
 	struct account *a = me->account;
-	const uint64_t hold = a ? a->hold : 0;
 	bool mine, ended;
 
 	(void)op;
 	me->account = NULL;
 	if (!a)
 		return;
-	mine = a->lease == me->charge.taken.word && a->holder == (uint64_t)model_self() + 1;
-	if (mine)
-		a->holder = NOBODY;
 	ended = slots_release(&world.seg, &me->charge);
+	mine = a->lease == me->charge.taken.word && a->holder == (uint64_t)model_self() + 1;
 	if (ended && !mine)
 		model_fail("a late release ended a lease that is another's");
-	if (!ended && hold == 0)
+	if (!ended && mine && !is_over(a, atomic_load(&known()->shared.now)))
 		model_fail("a lease was gone before it was released");
+	if (mine)
+		a->holder = NOBODY;
 }
 
 static void reap(uint32_t worker)
@@ -180,6 +185,11 @@ static bool retire(unsigned record)
 
 	if (!slots_close(&world.seg, refs[record].bucket, now()))
 		return false;
+	for (unsigned i = 0; i < SLOTS_EACH; i++) {
+		if (!is_over(&known()->accounts[i], atomic_load(&known()->shared.now)))
+			model_fail("slot %u is reclaimed while it is held", i);
+		known()->accounts[i].holder = NOBODY;
+	}
 	known()->generation[record] = 0;
 	shm_half_store(&hot->generation, shm_half_load(&hot->generation) + 1);
 	return true;
