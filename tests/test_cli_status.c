@@ -148,13 +148,13 @@ Test(cli_explain, from_a_supervisor)
 	static const char before[] =
 		"globex/crm/bulk meets 2 limits, all or none of which a request passes:\n"
 		"\n"
-		"1. crm/rate: 1/h requests, burst 20, per tenant and vendor\n"
+		"1. crm/rate (requests): 1/h, burst 20, per tenant and vendor\n"
 		"   counts    every request of tenant globex, vendor crm\n"
 		"   effective 1/h, burst 20 (share 100 %, margin 0 %, delay 0 ns)\n"
 		"   from      line 9 of the policy\n"
 		"   now       not used yet\n"
 		"\n"
-		"2. platform: 2/h requests, burst 500, for all requests together\n"
+		"2. platform (requests): 2/h, burst 500, for all requests together\n"
 		"   counts    every request of this host\n"
 		"   effective 2/h, burst 500 (share 100 %, margin 0 %, delay 0 ns)\n"
 		"   from      line 5 of the policy\n"
@@ -186,7 +186,7 @@ Test(cli_explain, from_a_file)
 	file_text(dir_path(&dir, "p.yaml"), policy);
 	CLI(&r, "explain", "acme/crm/bulk", "--policy", dir_path(&dir, "p.yaml"));
 	cli_expect(&r, EX_OK, NULL, "");
-	cr_expect(strstr(r.out, "1. crm/rate: 2/h requests, burst 40, per tenant and vendor\n"),
+	cr_expect(strstr(r.out, "1. crm/rate (requests): 2/h, burst 40, per tenant and vendor\n"),
 		  "%s", r.out);
 	cr_expect(
 		strstr(r.out,
@@ -203,7 +203,7 @@ Test(cli_explain, from_a_file)
 			 "   effective 54/h, burst 900 (share 100 %, margin 10 %, delay 0 ns)\n"),
 		  "%s", r.out);
 	cr_expect(strstr(r.out, "   counts    every request of account proj\n"), "%s", r.out);
-	cr_expect(strstr(r.out, "   cost      a request must name its tokens\n"), "%s", r.out);
+	cr_expect(strstr(r.out, "   cost      a request must say how many tokens\n"), "%s", r.out);
 	cli_free(&r);
 
 	CLI(&r, "explain", "acme/nope/bulk", "--policy", dir_path(&dir, "p.yaml"));

@@ -4,7 +4,13 @@
  */
 #include "cli/check_report.h"
 
+#include <string.h>
+
 #include <ration/ration.h>
+
+#include "cli/limit_words.h"
+#include "shm/slots.h"
+#include "shm/window.h"
 
 static json_t *scope_json(uint32_t scope)
 {
@@ -19,45 +25,90 @@ static json_t *scope_json(uint32_t scope)
 	return array;
 }
 
-static json_t *numbers_json(const struct blob_numbers *n)
+/* "effective_rate_per_s" and "effective_burst" of buckets, "effective_amount" of the other kinds. */
+static void add_effective(json_t *object, const struct blob_limit *limit,
+			  const struct blob_numbers *n)
 {
 	const struct check_steps steps = check_steps(n);
+	const uint64_t amount =
+		limit->kind == KIND_SLOTS ? slots_count(n->effective) : window_amount(n->effective);
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I}", "amount",
-			 (json_int_t)n->amount, "period_ns", (json_int_t)n->period_ns, "burst",
-			 (json_int_t)n->burst, "margin_ppm", (json_int_t)n->margin_ppm, "share_ppm",
-			 (json_int_t)n->share_ppm, "delay_ns", (json_int_t)n->delay_ns,
-			 "effective_rate_per_s", steps.effective_per_second, "effective_burst",
-			 (json_int_t)steps.effective_burst);
+	if (limit->kind == KIND_BUCKET) {
+		json_object_set_new(object, "burst", json_integer((json_int_t)n->burst));
+		json_object_set_new(object, "effective_rate_per_s",
+				    json_real(steps.effective_per_second));
+		json_object_set_new(object, "effective_burst",
+				    json_integer((json_int_t)steps.effective_burst));
+	} else {
+		json_object_set_new(object, "effective_amount", json_integer((json_int_t)amount));
+	}
+}
+
+static json_t *numbers_json(const struct blob_limit *limit, const struct blob_numbers *n)
+{
+	json_t *object = json_pack("{s:I, s:I, s:I, s:I, s:I}", "amount", (json_int_t)n->amount,
+				   "period_ns", (json_int_t)n->period_ns, "margin_ppm",
+				   (json_int_t)n->margin_ppm, "share_ppm", (json_int_t)n->share_ppm,
+				   "delay_ns", (json_int_t)n->delay_ns);
+
+	add_effective(object, limit, n);
+	return object;
+}
+
+static const char *const kinds[KIND_COUNT] = {
+	[KIND_NONE] = "none",       [KIND_BUCKET] = "bucket",     [KIND_WINDOW] = "window",
+	[KIND_ROLLING] = "rolling", [KIND_SLOTS] = "concurrency",
+};
+
+static void add_text(json_t *object, const char *key, const struct blob *blob, uint32_t text)
+{
+	if (text != 0)
+		json_object_set_new(object, key, json_string(blob_text(blob, text)));
 }
 
 static json_t *limit_json(const struct blob *blob, const struct blob_limit *limit)
 {
-	json_t *object = json_pack(
-		"{s:s, s:s, s:s, s:i, s:o, s:o}", "name", blob_text(blob, limit->name), "unit",
-		blob_text(blob, limit->unit), "kind", "bucket", "line", (int)limit->line, "scope",
-		scope_json(limit->scope), "numbers", numbers_json(&limit->numbers));
+	static const char *const roles[] = {"written", "guarantee", "ceiling"};
+	char mode[LIMIT_WORDS_SIZE];
+	json_t *object = json_pack("{s:s, s:s, s:s, s:i, s:o, s:s, s:s, s:o}", "name",
+				   blob_text(blob, limit->name), "unit",
+				   blob_text(blob, limit->unit), "kind", kinds[limit->kind], "line",
+				   (int)limit->line, "scope", scope_json(limit->scope), "role",
+				   roles[limit->role], "mode", limit_mode(blob, &limit->mode, mode),
+				   "numbers", numbers_json(limit, &limit->numbers));
 
-	if (limit->vendor != 0)
-		json_object_set_new(object, "vendor", json_string(blob_text(blob, limit->vendor)));
+	add_text(object, "vendor", blob, limit->vendor);
+	if (limit->class_index != BLOB_NO_INDEX)
+		add_text(object, "class", blob, blob->classes[limit->class_index].name);
+	if (limit->zone != BLOB_NO_INDEX)
+		add_text(object, "timezone", blob, blob->zones[limit->zone].name);
 	if (limit->flags & LIMIT_HAS_DEFAULT_COST)
 		json_object_set_new(object, "default_cost",
 				    json_integer((json_int_t)limit->default_cost));
 	return object;
 }
 
+static bool same_text(const struct blob *blob, uint32_t a, uint32_t b)
+{
+	return strcmp(blob_text(blob, a), blob_text(blob, b)) == 0;
+}
+
+/* The vendor's own limits, then those for all vendors; what they mean for classes beside them. */
 static json_t *vendor_json(const struct blob *blob, const struct blob_vendor *vendor)
 {
 	json_t *limits = json_array();
-	const struct blob_run *run = blob_chain(blob, (uint32_t)(vendor - blob->vendors), 0);
 
-	for (uint32_t i = 0; i < run->count; i++) {
-		const uint32_t limit = blob->links[run->first + i].limit;
+	for (int all = 0; all < 2; all++) {
+		for (uint32_t i = 0; i < blob->n_limits; i++) {
+			const struct blob_limit *limit = &blob->limits[i];
 
-		json_array_append_new(limits, limit_json(blob, &blob->limits[limit]));
+			if (all ? limit->vendor == 0 : same_text(blob, limit->vendor, vendor->name))
+				json_array_append_new(limits, limit_json(blob, limit));
+		}
 	}
-	return json_pack("{s:s, s:I, s:o}", "name", blob_text(blob, vendor->name), "permit_ns",
-			 (json_int_t)vendor->delay_ns, "limits", limits);
+	return json_pack("{s:s, s:I, s:I, s:o}", "name", blob_text(blob, vendor->name), "permit_ns",
+			 (json_int_t)vendor->delay_ns, "clock_skew_ns",
+			 (json_int_t)vendor->clock_skew_ns, "limits", limits);
 }
 
 static json_t *tenant_json(const struct blob *blob, const struct blob_tenant *tenant)
@@ -74,23 +125,38 @@ static json_t *tenant_json(const struct blob *blob, const struct blob_tenant *te
 		json_array_append_new(limits, json_pack("{s:s, s:s, s:o}", "vendor",
 							blob_text(blob, limit->vendor), "limit",
 							blob_text(blob, limit->name), "numbers",
-							numbers_json(&o->numbers)));
+							numbers_json(limit, &o->numbers)));
 	}
 	json_object_set_new(object, "limits", limits);
+	return object;
+}
+
+static json_t *class_json(const struct blob *blob, const struct blob_class *class)
+{
+	char mode[LIMIT_WORDS_SIZE];
+	json_t *object = json_pack("{s:s, s:s}", "name", blob_text(blob, class->name), "mode",
+				   limit_mode(blob, &class->mode, mode));
+
+	add_text(object, "owner", blob, class->owner);
+	add_text(object, "purpose", blob, class->purpose);
+	add_text(object, "fallback", blob, class->fallback);
+	if (class->queue > 0)
+		json_object_set_new(object, "queue", json_integer(class->queue));
 	return object;
 }
 
 json_t *check_json(const struct blob *blob)
 {
 	json_t *classes = json_array(), *vendors = json_array(), *tenants = json_array();
+	char mode[LIMIT_WORDS_SIZE];
 
 	for (uint32_t i = 0; i < blob->n_classes; i++)
-		json_array_append_new(classes, json_string(blob_text(blob, blob->classes[i].name)));
+		json_array_append_new(classes, class_json(blob, &blob->classes[i]));
 	for (uint32_t i = 0; i < blob->n_vendors; i++)
 		json_array_append_new(vendors, vendor_json(blob, &blob->vendors[i]));
 	for (uint32_t i = 0; i < blob->n_tenants; i++)
 		json_array_append_new(tenants, tenant_json(blob, &blob->tenants[i]));
 	return json_pack("{s:s, s:o, s:o, s:o}", "mode",
-			 blob->header->mode.count > 0 ? "shadow" : "enforce", "classes", classes,
-			 "vendors", vendors, "tenants", tenants);
+			 limit_mode(blob, &blob->header->mode, mode), "classes", classes, "vendors",
+			 vendors, "tenants", tenants);
 }

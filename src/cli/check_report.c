@@ -9,6 +9,7 @@
 
 #include <ration/ration.h>
 
+#include "cli/limit_words.h"
 #include "cli/words.h"
 
 typedef unsigned long long ull;
@@ -100,47 +101,110 @@ static void print_delay(const struct blob_numbers *n, const struct check_steps *
 		       rate_words(steps->effective_per_second, effective, sizeof(effective)));
 }
 
-static void print_cost(const struct blob *blob, const struct blob_limit *limit)
+static void print_line(void *user, const char *what, const char *text)
 {
-	const char *unit = blob_text(blob, limit->unit);
+	(void)user;
+	printf("    %s: %s\n", what, text);
+}
 
-	if (!(limit->flags & LIMIT_HAS_DEFAULT_COST))
-		printf("    cost: a request must say how many %s\n", unit);
-	else if (strcmp(unit, "requests") != 0 || limit->default_cost != 1)
-		printf("    cost: %llu %s unless a request says otherwise\n",
-		       (ull)limit->default_cost, unit);
+static void print_claims(const struct limit_view *view)
+{
+	char buf[LIMIT_WORDS_SIZE];
+
+	for (uint32_t k = 0; k < view->blob->n_classes; k++) {
+		if (limit_claims(view, k, buf)[0])
+			printf("    class %s: %s\n",
+			       blob_text(view->blob, view->blob->classes[k].name), buf);
+	}
+}
+
+/* Of what share and margin leave; buckets also show what the delay then takes. */
+static void print_steps(const struct limit_view *view)
+{
+	const struct blob_numbers *n = &view->limit->numbers;
+	const struct check_steps steps = check_steps(n);
+	char buf[LIMIT_WORDS_SIZE];
+
+	if (view->limit->kind == KIND_BUCKET) {
+		print_kept(n, &steps);
+		print_delay(n, &steps);
+	} else if (n->share_ppm != 1000000 || n->margin_ppm != 0) {
+		printf("    share %.6g%%, margin %.6g%%, rounded down, at least 1\n",
+		       n->share_ppm / 1e4, n->margin_ppm / 1e4);
+	}
+	if (limit_guard(view, buf)[0])
+		printf("    %s\n", buf);
 }
 
 static void print_limit(const struct blob *blob, const struct blob_limit *limit)
 {
-	const struct blob_numbers *n = &limit->numbers;
-	const struct check_steps steps = check_steps(n);
-	char counted[80], rate[32];
+	const struct limit_view view = {blob, limit, BLOB_NO_INDEX};
+	char counted[80], buf[LIMIT_WORDS_SIZE];
 
 	check_counted(limit->scope, check_one_vendor(blob, limit->vendor), counted,
 		      sizeof(counted));
 	printf("  %s (%s): %s\n", blob_text(blob, limit->name), blob_text(blob, limit->unit),
 	       counted);
-	printf("    written: %s, burst %llu\n",
-	       rate_words(steps.written_per_second, rate, sizeof(rate)), (ull)n->burst);
-	print_kept(n, &steps);
-	print_delay(n, &steps);
-	printf("    effective: %s, burst %llu\n",
-	       rate_words(steps.effective_per_second, rate, sizeof(rate)),
-	       (ull)steps.effective_burst);
-	print_cost(blob, limit);
+	printf("    written: %s\n", limit_written(&view, buf));
+	print_steps(&view);
+	printf("    effective: %s\n", limit_effective(&view, buf));
+	print_claims(&view);
+	limit_lines(&view, print_line, NULL);
 }
 
 /* --- all of it --- */
 
+static void print_class_line(const char *class, const char *what, const char *text)
+{
+	if (text[0])
+		printf("  %s: %s%s\n", class, what, text);
+}
+
+static void print_principals(const struct blob *blob, const struct blob_class *class)
+{
+	if (class->principal_count > 0)
+		printf("  %s: only for", blob_text(blob, class->name));
+	for (uint32_t i = 0; i < class->principal_count; i++) {
+		const struct blob_principal *p = &blob->principals[class->principal_first + i];
+
+		printf("%s %s %u", i > 0 ? "," : "", p->group ? "group" : "user", p->id);
+	}
+	if (class->principal_count > 0)
+		putchar('\n');
+}
+
+static void print_class(const struct blob *blob, const struct blob_class *class)
+{
+	const char *name = blob_text(blob, class->name);
+	char buf[LIMIT_WORDS_SIZE];
+
+	print_class_line(name, "owner ", blob_text(blob, class->owner));
+	print_class_line(name, "purpose ", blob_text(blob, class->purpose));
+	print_class_line(name, "fallback ", blob_text(blob, class->fallback));
+	print_principals(blob, class);
+	for (uint32_t k = 0; k < blob->n_classes; k++) {
+		if (class->never_with >> k & 1)
+			print_class_line(name, "never with ",
+					 blob_text(blob, blob->classes[k].name));
+	}
+	if (class->queue > 0)
+		printf("  %s: at most %u wait for one bucket\n", name, class->queue);
+	if (class->mode.count > 0)
+		print_class_line(name, "mode ", limit_mode(blob, &class->mode, buf));
+}
+
 static void print_classes(const struct blob *blob)
 {
+	char buf[LIMIT_WORDS_SIZE];
+
 	fputs("classes, most protected first: ", stdout);
 	for (uint32_t i = 0; i < blob->n_classes; i++)
 		printf("%s%s", i > 0 ? ", " : "", blob_text(blob, blob->classes[i].name));
 	putchar('\n');
+	for (uint32_t i = 0; i < blob->n_classes; i++)
+		print_class(blob, &blob->classes[i]);
 	if (blob->header->mode.count > 0)
-		puts("mode shadow: decides and counts, and denies nothing");
+		printf("mode: %s\n", limit_mode(blob, &blob->header->mode, buf));
 }
 
 static void print_vendor(const struct blob *blob, const struct blob_vendor *vendor)
@@ -155,6 +219,8 @@ static void print_vendor(const struct blob *blob, const struct blob_vendor *vend
 	for (uint32_t i = 0; i < run->count; i++) {
 		const struct blob_limit *limit = &blob->limits[blob->links[run->first + i].limit];
 
+		if (limit->role != LIMIT_WRITTEN)
+			continue;
 		if (limit->vendor != 0)
 			print_limit(blob, limit);
 		else
@@ -167,7 +233,7 @@ static void print_limits_of_all(const struct blob *blob)
 	bool any = false;
 
 	for (uint32_t i = 0; i < blob->n_limits; i++) {
-		if (blob->limits[i].vendor != 0)
+		if (blob->limits[i].vendor != 0 || blob->limits[i].role != LIMIT_WRITTEN)
 			continue;
 		if (!any)
 			puts("\nall vendors together:");
@@ -176,21 +242,21 @@ static void print_limits_of_all(const struct blob *blob)
 	}
 }
 
-static void print_override(const struct blob *blob, const struct blob_tenant *tenant,
+static void print_override(const struct blob *blob, uint32_t tenant_index,
 			   const struct blob_override *o)
 {
-	const struct blob_limit *limit = &blob->limits[o->limit];
-	const struct check_steps steps = check_steps(&o->numbers);
-	const char *plan = blob_text(blob, tenant->plan), *vendor = blob_text(blob, limit->vendor);
-	char written[32], effective[32];
+	const struct blob_tenant *tenant = &blob->tenants[tenant_index];
+	const struct limit_view view = {blob, &blob->limits[o->limit], tenant_index};
+	const char *plan = blob_text(blob, tenant->plan);
+	const char *vendor = blob_text(blob, view.limit->vendor);
+	char written[LIMIT_WORDS_SIZE], effective[LIMIT_WORDS_SIZE];
 
-	printf("  %s%s%s%s: %s%s%s: %s, burst %llu (effective %s, burst %llu)\n",
-	       blob_text(blob, tenant->name), plan[0] ? " (" : "", plan, plan[0] ? ")" : "", vendor,
-	       vendor[0] ? "/" : "", blob_text(blob, limit->name),
-	       rate_words(steps.written_per_second, written, sizeof(written)),
-	       (ull)o->numbers.burst,
-	       rate_words(steps.effective_per_second, effective, sizeof(effective)),
-	       (ull)steps.effective_burst);
+	if (view.limit->role != LIMIT_WRITTEN)
+		return;
+	printf("  %s%s%s%s: %s%s%s: %s (effective %s)\n", blob_text(blob, tenant->name),
+	       plan[0] ? " (" : "", plan, plan[0] ? ")" : "", vendor, vendor[0] ? "/" : "",
+	       blob_text(blob, view.limit->name), limit_written(&view, written),
+	       limit_effective(&view, effective));
 }
 
 static void print_tenants(const struct blob *blob)
@@ -204,7 +270,7 @@ static void print_tenants(const struct blob *blob)
 		const struct blob_tenant *tenant = &blob->tenants[i];
 
 		for (uint32_t j = 0; j < tenant->override_count; j++)
-			print_override(blob, tenant, &blob->overrides[tenant->override_first + j]);
+			print_override(blob, i, &blob->overrides[tenant->override_first + j]);
 		if (tenant->override_count == 0)
 			printf("  %s: as everybody\n", blob_text(blob, tenant->name));
 	}

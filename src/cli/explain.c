@@ -8,13 +8,15 @@
 #include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/key.h"
+#include "cli/limit_words.h"
 #include "cli/words.h"
 #include "shm/index.h"
+#include "shm/window.h"
 
 static const char command[] = "explain";
 
 struct explaining {
-	const struct ration *ration;
+	struct ration *ration;
 	const struct blob *blob;
 	const char *field[KEY_FIELDS]; /* "" for none */
 	uint32_t tenant;               /* index, or BLOB_NO_INDEX */
@@ -39,29 +41,25 @@ static void print_sharers(const struct explaining *e, uint32_t scope)
 	puts(any ? "" : "every request of this host");
 }
 
-static void print_written(const struct explaining *e, const struct blob_limit *limit,
-			  const struct blob_numbers *n)
+static void print_written(const struct limit_view *view)
 {
-	const char *vendor = blob_text(e->blob, limit->vendor);
-	const char *unit = blob_text(e->blob, limit->unit);
-	char rate[32], scope[80];
+	const struct blob *blob = view->blob;
+	const char *vendor = blob_text(blob, view->limit->vendor);
+	char buf[LIMIT_WORDS_SIZE], scope[80];
 
-	printf("%s%s%s: %s %s, burst %llu, %s\n", vendor, vendor[0] ? "/" : "",
-	       blob_text(e->blob, limit->name),
-	       words_rate((double)n->amount * 1e9 / (double)n->period_ns, rate, sizeof(rate)), unit,
-	       (unsigned long long)n->burst, words_scope(limit->scope, scope, sizeof(scope)));
+	printf("%s%s%s (%s): %s, %s\n", vendor, vendor[0] ? "/" : "",
+	       blob_text(blob, view->limit->name), blob_text(blob, view->limit->unit),
+	       limit_written(view, buf), words_scope(view->limit->scope, scope, sizeof(scope)));
 }
 
 /* What lies between the numbers as written and those that hold. */
-static void print_effective(const struct blob_numbers *n)
+static void print_effective(const struct limit_view *view, const struct blob_numbers *n)
 {
-	char rate[32], delay[32];
+	char buf[LIMIT_WORDS_SIZE], delay[32];
 
-	printf("   effective %s, burst %llu",
-	       words_rate(words_per_second(n->effective), rate, sizeof(rate)),
-	       (unsigned long long)bucket_burst(n->effective));
-	printf(" (share %.4g %%, margin %.4g %%, delay %s)\n", n->share_ppm / 1e4,
-	       n->margin_ppm / 1e4, words_duration(n->delay_ns, delay, sizeof(delay)));
+	printf("   effective %s (share %.4g %%, margin %.4g %%, delay %s)\n",
+	       limit_effective(view, buf), n->share_ppm / 1e4, n->margin_ppm / 1e4,
+	       words_duration(n->delay_ns, delay, sizeof(delay)));
 }
 
 static void print_source(const struct explaining *e, const struct blob_limit *limit,
@@ -81,56 +79,123 @@ static void print_source(const struct explaining *e, const struct blob_limit *li
 	       limit->line);
 }
 
-static void print_cost(const struct explaining *e, const struct blob_limit *limit)
+static void print_line(void *user, const char *what, const char *text)
 {
-	const char *unit = blob_text(e->blob, limit->unit);
-
-	if (strcmp(unit, "requests") == 0 && limit->default_cost <= 1)
-		return;
-	if (limit->flags & LIMIT_HAS_DEFAULT_COST)
-		printf("   cost      %llu %s unless a request says otherwise\n",
-		       (unsigned long long)limit->default_cost, unit);
-	else
-		printf("   cost      a request must name its %s\n", unit);
+	(void)user;
+	printf("   %-9s %s\n", what, text);
 }
 
-static void print_level(const struct explaining *e, uint32_t limit)
+/* Used units of a bucket that counts over periods. */
+static uint64_t used_of(const struct explaining *e, const struct blob_limit *limit, uint32_t bucket)
 {
-	const struct hash128 identity = client_identity(e->blob, limit, e->field);
+	const struct calendar calendar = blob_calendar(e->blob, limit);
+	struct calendar_window window;
+
+	calendar_find(&calendar, client_wall(e->ration, client_now(e->ration)), &window);
+	return window_used(&client_seg(e->ration)->hot[bucket], window.index);
+}
+
+static void print_left(const struct explaining *e, const struct blob_limit *limit,
+		       const struct bucket_ref *ref)
+{
 	const struct seg *seg = client_seg(e->ration);
 	const uint64_t now = client_now(e->ration);
 	struct bucket_view view;
-	struct bucket_ref ref;
 	enum take r;
 
-	if (!e->attached)
-		return;
-	if (index_find(seg, identity, &ref) != INDEX_FOUND) {
-		puts("   now       not used yet");
+	if (limit->kind == KIND_WINDOW) {
+		const uint64_t amount =
+			window_amount(shm_load_relaxed(&seg->hot[ref->bucket].numbers));
+
+		printf("%llu of %llu used\n", (unsigned long long)used_of(e, limit, ref->bucket),
+		       (unsigned long long)amount);
 		return;
 	}
-	r = bucket_look(&seg->hot[ref.bucket], ref.generation, 1, now, &view);
+	r = bucket_look(&seg->hot[ref->bucket], ref->generation, 1, now, &view);
 	if (r == TAKE_STALE)
-		puts("   now       not used for long");
+		puts("not used for long");
 	else if (r == TAKE_CORRUPT)
-		puts("   now       corrupt");
+		puts("corrupt");
 	else
-		printf("   now       %llu of %llu left\n",
-		       (unsigned long long)bucket_left(&view, now),
+		printf("%llu of %llu left\n", (unsigned long long)bucket_left(&view, now),
 		       (unsigned long long)bucket_burst(view.numbers));
 }
 
-static void print_limit(const struct explaining *e, uint32_t index)
+/* What a class's own part holds, or the whole. */
+static void print_level(const struct explaining *e, uint32_t index)
+{
+	static const char *const roles[] = {"", "guarantee: ", "ceiling: "};
+	const struct blob_limit *limit = &e->blob->limits[index];
+	const struct hash128 identity = client_identity(e->blob, index, e->field);
+	struct bucket_ref ref;
+
+	if (!e->attached || limit->kind == KIND_SLOTS || limit->kind == KIND_ROLLING)
+		return;
+	printf("   now       %s", roles[limit->role]);
+	if (index_find(client_seg(e->ration), identity, &ref) != INDEX_FOUND)
+		puts("not used yet");
+	else
+		print_left(e, limit, &ref);
+}
+
+static void print_limit(const struct explaining *e, uint32_t index, uint32_t class_index)
 {
 	const struct blob_limit *limit = &e->blob->limits[index];
+	const struct limit_view view = {e->blob, limit, e->tenant};
 	const struct blob_numbers *numbers = blob_numbers_for(e->blob, index, e->tenant);
+	char buf[LIMIT_WORDS_SIZE];
 
-	print_written(e, limit, numbers);
+	print_written(&view);
 	print_sharers(e, limit->scope);
-	print_effective(numbers);
+	print_effective(&view, numbers);
 	print_source(e, limit, numbers != &limit->numbers);
-	print_cost(e, limit);
-	print_level(e, index);
+	if (limit_claims(&view, class_index, buf)[0])
+		printf("   %-9s %s\n", e->field[KEY_CLASS], buf);
+	limit_lines(&view, print_line, NULL);
+}
+
+/* Each limit once, as it was written, and under it what stands in the chain because of it. */
+static void print_links(const struct explaining *e, const struct blob_run *run,
+			uint32_t class_index)
+{
+	const struct blob_link *links = &e->blob->links[run->first];
+	uint32_t n = 0, first = 0;
+
+	for (uint32_t i = 0; i < run->count; i++) {
+		if (e->blob->limits[links[i].limit].role != LIMIT_WRITTEN)
+			continue;
+		printf("%u. ", ++n);
+		print_limit(e, links[i].limit, class_index);
+		for (; first <= i; first++) {
+			if (!(links[first].flags & LINK_RELEASED))
+				print_level(e, links[first].limit);
+		}
+		putchar('\n');
+	}
+}
+
+static uint32_t count_written(const struct blob *blob, const struct blob_run *run)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < run->count; i++)
+		n += blob->limits[blob->links[run->first + i].limit].role == LIMIT_WRITTEN;
+	return n;
+}
+
+static void print_modes(const struct explaining *e, uint32_t class_index)
+{
+	const struct blob_rules *whole = &e->blob->header->mode;
+	const struct blob_rules *class = &e->blob->classes[class_index].mode;
+	char buf[LIMIT_WORDS_SIZE];
+
+	if (whole->count > 0)
+		printf("The mode of the policy: %s.\n", limit_mode(e->blob, whole, buf));
+	if (class->count > 0)
+		printf("The mode of class %s: %s.\n", e->field[KEY_CLASS],
+		       limit_mode(e->blob, class, buf));
+	if (whole->count + class->count > 0)
+		puts("In shadow, it is decided and counted, but nothing is denied.");
 }
 
 static void print_chain(const struct explaining *e, const char *key, uint32_t vendor)
@@ -138,21 +203,17 @@ static void print_chain(const struct explaining *e, const char *key, uint32_t ve
 	const struct blob_vendor *v = &e->blob->vendors[vendor];
 	const uint32_t class_index = blob_find_class(e->blob, e->field[KEY_CLASS]);
 	const struct blob_run *run = blob_chain(e->blob, vendor, class_index);
+	const uint32_t n = count_written(e->blob, run);
 	char delay[32];
 
-	printf("%s meets %u limit%s, all or none of which a request passes:\n\n", key, run->count,
-	       run->count == 1 ? "" : "s");
-	for (uint32_t i = 0; i < run->count; i++) {
-		printf("%u. ", i + 1);
-		print_limit(e, e->blob->links[run->first + i].limit);
-		putchar('\n');
-	}
+	printf("%s meets %u limit%s, all or none of which a request passes:\n\n", key, n,
+	       n == 1 ? "" : "s");
+	print_links(e, run, class_index);
 	if (strcmp(blob_text(e->blob, v->name), e->field[KEY_VENDOR]) != 0)
 		printf("Vendor %s is not named in the policy: '%s' stands for it.\n",
 		       e->field[KEY_VENDOR], blob_text(e->blob, v->name));
 	printf("A permit is good for %s.\n", words_duration(v->delay_ns, delay, sizeof(delay)));
-	if (e->blob->header->mode.count > 0)
-		puts("The policy is in shadow mode: it decides and counts, but denies nothing.");
+	print_modes(e, class_index);
 }
 
 /* Unknown vendors and classes are told as everywhere else. */

@@ -362,7 +362,7 @@ static void pack_units(struct working *w, uint32_t class_index, enum limit_role 
 		.share_ppm = PPM,
 		.delay_ns = w->main->delay_ns,
 		.max_debt = w->main->max_debt,
-		.effective = limit_effective(w->limit, w->main, units),
+		.effective = period_effective(w->limit, w->main, units),
 	};
 	if (n->effective == 0)
 		refuse(w, w->limit->classes_at, "%llu in so short a period cannot be counted",
@@ -386,7 +386,7 @@ static void claim_period(struct working *w)
 		return;
 	common = w->size - w->guaranteed;
 	check_classes(w, common, "a common part");
-	w->main->effective = limit_effective(w->limit, w->main, common);
+	w->main->effective = period_effective(w->limit, w->main, common);
 	for (uint32_t k = 0; k < w->c->classes.count; k++) {
 		w->main->by_class[k] = w->mark[k];
 		pack_units(w, k, LIMIT_GUARANTEE, w->own[k]);

@@ -115,14 +115,14 @@ static bool pack(struct compiler *c, const struct draft_limit *limit, const stru
 		n->effective = slots_pack((uint32_t)units_kept(n, n->amount),
 					  written->value[WRITTEN_HOLD]);
 	else
-		n->effective = limit_effective(limit, n, units_kept(n, n->amount));
+		n->effective = period_effective(limit, n, units_kept(n, n->amount));
 	if (n->effective == 0)
 		error_at(c, at, "%llu in so short a period cannot be counted: expected less",
 			 (ull)n->amount);
 	return n->effective != 0;
 }
 
-uint64_t limit_effective(const struct draft_limit *limit, const struct blob_numbers *n,
+uint64_t period_effective(const struct draft_limit *limit, const struct blob_numbers *n,
 			 uint64_t units)
 {
 	const struct calendar calendar = {
