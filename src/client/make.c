@@ -7,6 +7,7 @@
  */
 #include "client/attachment.h"
 #include "shm/extent.h"
+#include "shm/rolling.h"
 #include "shm/slots.h"
 #include "shm/window.h"
 
@@ -42,6 +43,14 @@ static uint64_t fill_slots(struct seg *seg, uint32_t bucket, uint32_t first, voi
 	return 0;
 }
 
+static uint64_t fill_rolling(struct seg *seg, uint32_t bucket, uint32_t first, void *user)
+{
+	const struct birth *birth = user;
+
+	return rolling_first(seg, bucket, first, birth->numbers->effective,
+			     birth->link->shape[ROLLING_CELL_TICKS], birth->now, spent(birth));
+}
+
 static void first_words(const struct birth *birth, struct bucket_spec *spec)
 {
 	const uint64_t numbers = birth->numbers->effective;
@@ -52,6 +61,10 @@ static void first_words(const struct birth *birth, struct bucket_spec *spec)
 		break;
 	case KIND_WINDOW:
 		window_first(numbers, birth->link->shape[WINDOW_INDEX], spent(birth), spec->state);
+		break;
+	case KIND_ROLLING:
+		spec->extent_lines = ROLLING_LINES;
+		spec->fill = fill_rolling;
 		break;
 	case KIND_SLOTS:
 		spec->extent_lines = slots_table_words(slots_count(numbers)) / WORDS_A_LINE;

@@ -6,6 +6,7 @@
  * puts it right.
  */
 #include "client/attachment.h"
+#include "shm/rolling.h"
 #include "shm/window.h"
 
 static uint64_t ticks_now(void *user)
@@ -22,6 +23,8 @@ static bool plausible(const struct ration *ration, const struct link *link)
 		return bucket_plausible(hot, client_now(ration));
 	case KIND_WINDOW:
 		return window_plausible(hot, UINT64_MAX, client_now(ration));
+	case KIND_ROLLING:
+		return rolling_plausible(&ration->seg, link->bucket, client_now(ration));
 	default:
 		return true;
 	}
@@ -36,6 +39,9 @@ static bool repair(struct ration *ration, const struct link *link)
 		return bucket_repair(hot, ticks_now, ration);
 	case KIND_WINDOW:
 		return window_repair(hot, link->shape[WINDOW_INDEX], client_now(ration));
+	case KIND_ROLLING:
+		return rolling_repair(&ration->seg, link->bucket, link->shape[ROLLING_CELL_TICKS],
+				      client_now(ration));
 	default:
 		return false;
 	}

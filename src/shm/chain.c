@@ -4,6 +4,7 @@
  */
 #include "shm/chain.h"
 
+#include "shm/rolling.h"
 #include "shm/slots.h"
 #include "shm/window.h"
 
@@ -15,7 +16,9 @@ typedef enum take link_look(const struct seg *seg, const struct link *link,
 typedef enum take link_charge(struct seg *seg, const struct link *link, const struct demand *demand,
 			      const struct instant *at, struct taken *taken,
 			      struct shortage *ret_why);
-typedef bool link_correct(struct seg *seg, const struct charge_ref *charge, uint64_t units);
+typedef bool link_give_back(struct seg *seg, const struct charge_ref *charge, uint64_t units);
+typedef bool link_debit(struct seg *seg, const struct charge_ref *charge, uint64_t units,
+			uint64_t now);
 
 static bool release_slot(struct seg *seg, const struct charge_ref *charge, uint64_t units)
 {
@@ -23,15 +26,23 @@ static bool release_slot(struct seg *seg, const struct charge_ref *charge, uint6
 	return slots_release(seg, charge);
 }
 
+static bool debit_window(struct seg *seg, const struct charge_ref *charge, uint64_t units,
+			 uint64_t now)
+{
+	(void)now;
+	return window_debit(seg, charge, units);
+}
+
 /* Token buckets are corrected by functions of their own: they need a clock that is read in between. */
 static const struct kind {
 	link_look *look;
 	link_charge *charge;
-	link_correct *give_back;
-	link_correct *debit;
+	link_give_back *give_back;
+	link_debit *debit;
 } kinds[KIND_COUNT] = {
 	[KIND_BUCKET] = {bucket_link_look, bucket_link_charge, NULL, NULL},
-	[KIND_WINDOW] = {window_look, window_charge, window_give_back, window_debit},
+	[KIND_WINDOW] = {window_look, window_charge, window_give_back, debit_window},
+	[KIND_ROLLING] = {rolling_look, rolling_charge, rolling_give_back, rolling_debit},
 	[KIND_SLOTS] = {slots_look, slots_charge, release_slot, NULL},
 };
 
@@ -394,7 +405,7 @@ void chain_settle_link(struct seg *seg, const struct ration_ticket *ticket, uint
 	if (is_bucket(link))
 		settle_bucket(seg, link, actual, clock, user);
 	else if (kind && kind->debit && actual > link->amount)
-		(void)kind->debit(seg, &charge, actual - link->amount);
+		(void)kind->debit(seg, &charge, actual - link->amount, clock(user));
 	else if (kind && kind->debit && actual < link->amount)
 		(void)kind->give_back(seg, &charge, link->amount - actual);
 }

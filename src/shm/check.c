@@ -7,6 +7,7 @@
 #include "shm/bucket.h"
 #include "shm/index.h"
 #include "shm/names.h"
+#include "shm/rolling.h"
 #include "shm/slots.h"
 #include "shm/window.h"
 #include "shm/worker.h"
@@ -81,6 +82,10 @@ static void check_state(struct walk *walk, uint32_t bucket)
 	case KIND_WINDOW:
 		if (!window_plausible(hot, UINT64_MAX, walk->now))
 			problem(walk, "a window holds impossible words or numbers", bucket);
+		break;
+	case KIND_ROLLING:
+		if (!rolling_plausible(walk->seg, bucket, walk->now))
+			problem(walk, "a rolling limit holds impossible words or numbers", bucket);
 		break;
 	case KIND_SLOTS:
 		if (!slots_plausible(walk->seg, bucket))

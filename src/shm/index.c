@@ -131,7 +131,8 @@ static void fill_record(struct seg *seg, uint32_t bucket, const struct bucket_sp
 	shm_store_relaxed(&cold->denied, 0);
 	shm_half_store(&hot->kind, spec->kind);
 	shm_store_relaxed(&hot->numbers, spec->numbers);
-	if (spec->kind != KIND_BUCKET) /* whose refund sum goes on from whatever it was */
+	/* The refund sum of a token bucket goes on from whatever it was; what has an extent is filled in with it. */
+	if (spec->kind != KIND_BUCKET && spec->extent_lines == 0)
 		shm_store_relaxed(&hot->state[1], spec->state[1]);
 	shm_store_relaxed(&hot->state[2], spec->state[2]);
 	shm_store_relaxed(&hot->identity[0], spec->identity.word[0]);

@@ -30,7 +30,7 @@ struct bucket_spec {
 	uint32_t scope;
 	const char *names[6];  /* enum seg_name; NULL or "": none */
 	uint32_t extent_lines; /* 0: none */
-	/* Fills all words of the extent; returns the first value of state[0]. */
+	/* Fills all words of the extent, and state[1]; returns the first value of state[0]. */
 	uint64_t (*fill)(struct seg *seg, uint32_t bucket, uint32_t first_line, void *user);
 	void *user;
 };

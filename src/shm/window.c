@@ -6,41 +6,14 @@
  */
 #include "shm/window.h"
 
+#include "shm/saturate.h"
+
 #define AMOUNT_BITS 40
 #define AMOUNT_MAX  ((UINT64_C(1) << AMOUNT_BITS) - 1)
 #define BITS_MAX    63u
 
 /* ns; a longer wait is not worth telling apart. */
 #define WAIT_MAX (UINT64_MAX / TICKS_PER_NS / 2)
-
-static uint64_t most(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t sum(uint64_t a, uint64_t b)
-{
-	return b > UINT64_MAX - a ? UINT64_MAX : a + b;
-}
-
-static uint64_t minus(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : 0;
-}
-
-/* a * b / c, c > 0; saturates. */
-static uint64_t ratio(uint64_t a, uint64_t b, uint64_t c, bool up)
-{
-	const unsigned __int128 product = (unsigned __int128)a * b;
-	const unsigned __int128 result = (product + (up ? c - 1 : 0)) / c;
-
-	return result > UINT64_MAX ? UINT64_MAX : (uint64_t)result;
-}
 
 /* --- numbers and words --- */
 
