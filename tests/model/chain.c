@@ -55,6 +55,51 @@ static void op_take(void *self, const struct op *op)
 		me->permits[i ^ op->b] = note_permit(i ^ (unsigned)op->b, at, op->a);
 }
 
+/* The usual acquire, by the short path: at what a handle knows to be the default cost. op->a units of both; op->b: surely. */
+static void op_take_plainly(void *self, const struct op *op)
+{
+	struct self *me = self;
+	struct link links[BUCKETS];
+	bucket_numbers numbers[BUCKETS];
+	uint64_t at;
+	bool admits = true;
+
+	*me = (struct self){.ticket = {.n_links = 0}};
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		links[i] = (struct link){
+			.bucket = refs[i].bucket,
+			.generation = refs[i].generation,
+			.unit = UNIT,
+			.flags = KIND_BUCKET | LINK_HAS_DEFAULT,
+			.default_cost = op->a,
+		};
+		chain_hint(&world.seg, &links[i]);
+	}
+	at = now();
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		numbers[i] = links[i].numbers;
+		admits = admits && chain_prepare(&links[i], NULL, 0, &me->ticket.links[i]) &&
+			 chain_admits(&world.seg, &links[i], 0, &me->ticket.links[i], at);
+	}
+	if (!admits || !chain_charge_plain(&world.seg, &me->ticket, BUCKETS, numbers, at)) {
+		if (op->b)
+			model_fail("the short path is closed");
+		chain_give_back(&world.seg, &me->ticket, now_again, NULL);
+		*me = (struct self){.ticket = {.n_links = 0}};
+		return;
+	}
+	for (unsigned i = 0; i < BUCKETS; i++)
+		me->permits[i] = note_permit(i, at, op->a);
+}
+
+/* A unit of bucket op->a takes op->b ticks now. */
+static void op_retune(void *self, const struct op *op)
+{
+	(void)self;
+	(void)bucket_retune(&world.seg.hot[refs[op->a].bucket],
+			    numbers_of(op->b, scenario->with[BURST]), now_again, NULL);
+}
+
 /* From one bucket alone: op->a units of bucket op->b. */
 static void op_take_one(void *self, const struct op *op)
 {
@@ -105,6 +150,18 @@ static void op_settle(void *self, const struct op *op)
 	{                                                                                          \
 		op_take, "take %u of both", n, 0                                                   \
 	}
+#define TAKE_PLAINLY(n)                                                                            \
+	{                                                                                          \
+		op_take_plainly, "take %u of both plainly", n, 0                                   \
+	}
+#define TAKE_PLAINLY_ALONE(n)                                                                      \
+	{                                                                                          \
+		op_take_plainly, "take %u of both plainly, alone", n, 1                            \
+	}
+#define RETUNE(b, ticks)                                                                           \
+	{                                                                                          \
+		op_retune, "bucket %u: a unit in %u ticks", b, ticks                               \
+	}
 #define TAKE_BACK(n)                                                                               \
 	{                                                                                          \
 		op_take, "take %u of both backwards", n, 1                                         \
@@ -128,8 +185,11 @@ static void setup(void)
 
 	world_clear(model.own_size, &config);
 	notes()->now = T0;
-	for (unsigned i = 0; i < BUCKETS; i++)
+	for (unsigned i = 0; i < BUCKETS; i++) {
 		refs[i] = make_bucket(i + 1, 1, scenario->with[BURST], scenario->with[SPENT + i]);
+		/* As if the class had drawn from it: that opens the short path. */
+		world.seg.hot[refs[i].bucket].kind |= UINT32_C(1) << KIND_RECENT_SHIFT;
+	}
 }
 
 static uint64_t tat(unsigned bucket)
@@ -188,6 +248,19 @@ static const struct scenario scenarios[] = {
 	 .kills = 1},
 	{"cancel, cancel",
 	 {ACTOR(TAKE(2), CANCEL), ACTOR(TAKE_BACK(2), CANCEL, TAKE(2)), CLOCK(TICK(1))},
+	 {4, 0, 0, true},
+	 .kills = 1},
+	{"the short path", {ACTOR(TAKE_PLAINLY_ALONE(3), TAKE_PLAINLY_ALONE(1))}, {4}},
+	{"the short path, acquire",
+	 {ACTOR(TAKE_PLAINLY(3)), ACTOR(TAKE_BACK(3), TAKE_BACK(1)), CLOCK(TICK(1), TICK(2))},
+	 {4},
+	 .kills = 1},
+	{"the short path three times",
+	 {ACTOR(TAKE_PLAINLY(2)), ACTOR(TAKE_PLAINLY(3)), ACTOR(TAKE_PLAINLY(2)), CLOCK(TICK(2))},
+	 {4},
+	 .kills = 1},
+	{"the short path, retune, acquire",
+	 {ACTOR(TAKE_PLAINLY(2)), ACTOR(RETUNE(0, 10)), ACTOR(TAKE(3)), CLOCK(TICK(1))},
 	 {4, 0, 0, true},
 	 .kills = 1},
 	{NULL},

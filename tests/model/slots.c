@@ -12,8 +12,11 @@
 #include "shm/extent.h"
 #include "shm/worker.h"
 
-/* The scenario's numbers: slots, maximum hold (units of a lease's age; 0: none), whether there is another record. */
-enum { SLOTS, HOLD, OTHER };
+/*
+ * The scenario's numbers: slots, maximum hold (units of a lease's age; 0: none), whether there is another record,
+ * how many slots there are after a change.
+ */
+enum { SLOTS, HOLD, OTHER, NEW_SLOTS };
 
 #define RECORDS 2u
 #define UNIT    (UINT64_C(1) << 30)
@@ -27,14 +30,16 @@ struct account {
 	uint64_t holder; /* + 1 */
 	uint64_t lease;
 	uint64_t since;
-	uint64_t hold; /* units */
+	uint64_t hold;  /* units */
+	uint64_t began; /* the round in which he came, and that in which he got it */
+	uint64_t round;
 };
 
 struct slots_notes {
 	struct notes shared;
 	struct account accounts[RECORDS * SLOTS_EACH]; /* by extent */
-	uint64_t extent[RECORDS];                      /* that a record has */
 	uint64_t generation[RECORDS];                  /* + 1; 0: between two lives */
+	shm_word round;                                /* 1 once there are NEW_SLOTS */
 };
 
 struct self {
@@ -68,7 +73,24 @@ static bool is_over(const struct account *a, uint64_t at)
 	return a->holder == NOBODY || (a->hold != 0 && at / UNIT > a->since / UNIT + a->hold);
 }
 
-static void note_taken(struct self *me, unsigned record, uint64_t at)
+/*
+ * Whoever comes after the number of slots was changed finds no more leases than are allowed now, but for those of others
+ * who have looked before and take later.
+ */
+static void check_number(void)
+{
+	uint64_t held = 0;
+
+	for (unsigned i = 0; i < SLOTS_EACH; i++) {
+		const struct account *a = &known()->accounts[i];
+
+		held += a->holder != NOBODY && (a->began > 0 || a->round == 0);
+	}
+	if (held > scenario->with[NEW_SLOTS])
+		model_fail("%u leases, and who came last knew better", (unsigned)held);
+}
+
+static void note_taken(struct self *me, unsigned record, uint64_t at, uint64_t round)
 {
 	struct account *a = &known()->accounts[me->charge.taken.charged];
 
@@ -76,14 +98,18 @@ static void note_taken(struct self *me, unsigned record, uint64_t at)
 		model_fail("a lease was taken in a life that is over");
 	if (!is_over(a, at))
 		model_fail("slot %u is held by two", (unsigned)me->charge.taken.charged);
-	*a = (struct account){(uint64_t)model_self() + 1, me->charge.taken.word, at,
-			      hold_of(record)};
+	*a = (struct account){
+		(uint64_t)model_self() + 1,  me->charge.taken.word, at, hold_of(record), round,
+		atomic_load(&known()->round)};
 	me->account = a;
+	if (round > 0)
+		check_number();
 }
 
 static void take(struct self *me, unsigned record, uint32_t generation, uint64_t identity)
 {
 	const struct link link = {.bucket = refs[record].bucket, .generation = generation};
+	const uint64_t round = shm_load(&known()->round);
 	const struct instant at = {.now = now()};
 	const struct demand demand = {
 		.units = 1,
@@ -97,7 +123,7 @@ static void take(struct self *me, unsigned record, uint32_t generation, uint64_t
 		return;
 	me->charge = (struct charge_ref){
 		.bucket = link.bucket, .generation = generation, .units = 1, .taken = taken};
-	note_taken(me, record, at.now);
+	note_taken(me, record, at.now, round);
 }
 
 /* From record op->a, in its first life. */
@@ -166,6 +192,13 @@ static void op_reap(void *self, const struct op *op)
 		if (model_killed((int)i))
 			reap(i);
 	}
+}
+
+static void op_retune(void *self, const struct op *op)
+{
+	(void)self;
+	slots_retune(&world.seg, refs[0].bucket, slots_pack((uint32_t)op->a, 0));
+	shm_store(&known()->round, 1);
 }
 
 /* --- reclaiming --- */
@@ -245,6 +278,10 @@ static void op_pass_on(void *self, const struct op *op)
 	{                                                                                          \
 		op_pass_on, "reclaim and pass on", 0, 0                                            \
 	}
+#define RETUNE(n)                                                                                  \
+	{                                                                                          \
+		op_retune, "%u slots", n, 0                                                        \
+	}
 #define SUCCESSOR                                                                                  \
 	{                                                                                          \
 		{{op_succeed, "enter and take", 0, 0}, RELEASE}, 0, slot_is_free                   \
@@ -296,7 +333,7 @@ static void end(void)
 			reap(i);
 	}
 	for (unsigned record = 0; record < RECORDS; record++) {
-		for (unsigned i = 0; known()->generation[record] && i < scenario->with[SLOTS]; i++)
+		for (unsigned i = 0; known()->generation[record] && i < SLOTS_EACH; i++)
 			check_slot(record, i);
 	}
 	if (!scenario->with[OTHER]) /* one of them is linked without a table */
@@ -318,6 +355,10 @@ static const struct scenario scenarios[] = {
 	{"reclaim, take", {ACTOR(TAKE, RELEASE), ACTOR(TAKE), SUPERVISOR(RENEW)}, {1}, .kills = 1},
 	{"reclaim, take from whoever gets the lines",
 	 {ACTOR(TAKE, RELEASE), ACTOR(TAKE_OTHER, RELEASE), CLOCK(TICK(2 * UNIT)), SUPERVISOR(PASS_ON)}, {1, 1, true}, .kills = 1},
+	{"fewer slots, take", {ACTOR(TAKE, RELEASE), ACTOR(TAKE, RELEASE), ACTOR(RETUNE(1))}, {2, 0, 0, 1}, .kills = 1},
+	{"fewer slots, take, take", {ACTOR(TAKE), ACTOR(TAKE, RELEASE), ACTOR(TAKE), ACTOR(RETUNE(1))}, {3, 0, 0, 1}, .kills = 1,
+	 .longer = true},
+	{"more slots, take", {ACTOR(TAKE), ACTOR(TAKE, RELEASE), ACTOR(RETUNE(2))}, {1, 0, 0, 2}, .kills = 1},
 	{NULL},
 };
 /* clang-format on */
