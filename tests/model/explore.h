@@ -3,23 +3,42 @@
  * SPDX-License-Identifier: MIT
  *
  * src/shm is compiled unchanged, except that each access to shared memory first hands control to
- * this explorer. From every state it lets every actor that can go on make its next access, and
- * where kills are left it also kills it there: it just never runs again. A state is the shared
- * memory, what is on the stacks of the actors that live (their registers included), and who is
- * dead; one that was seen before is not explored again, so the search ends and leaves nothing out.
+ * this explorer (SHM_YIELD in shm/atomic.h, yield.h). An actor is a coroutine on a stack of its own. From
+ * every state the explorer lets every actor that can go on make its next access, one after the other:
+ * it saves all memory and stacks, resumes the actor up to its next access, explores what follows, and
+ * puts everything back. Where kills are left it also kills the actor there: it just never runs again.
+ *
+ * A state is the shared memory, what is on the stacks of the actors that live (their registers
+ * included), and who is dead or done. The code is deterministic, so two equal states have equal futures:
+ * one that was seen before is not explored again. There are finitely many, so the search ends, and it leaves
+ * nothing out. A state also tells how many executions lead on from it; the sum is what is reported as
+ * executions (of accesses to contended words; without the memory of states each would have to be run).
  *
  * Two reductions, neither of which loses an outcome:
  *
- * - Accesses to words that no two actors contend for (only one actor touches them, or none writes
- *   them) are not points of choice. Which words those are is found out: whenever an exploration
- *   meets contention for a word it took for calm, it begins again. An exploration that ends has met
- *   none, and any run that did would have a prefix among those explored.
- * - An actor is killed before and after each of its writes, and at its end. What it reads in between
- *   changes nothing that it leaves behind.
+ * - Calm words. An access to a word that no two actors contend for (only one actor touches it in all of the
+ *   exploration, or none writes it) commutes with all that others do: whenever it happens, it reads and leaves the
+ *   same, and so do they. So an actor whose next access is calm goes first, alone, and only accesses to contended
+ *   words are points of choice. Loops are bounded, so nobody is put off for ever. Which words are calm is found
+ *   out: all are taken for calm at first; whenever an exploration meets contention for one, it notes
+ *   that and begins again. One that ends has met none, and had any run in it contention for another word, then the
+ *   shortest beginning of that run that has would only be made of steps that were explored.
+ * - Places to die. An actor is killed before and after each of its writes, and at its end. Between two
+ *   accesses that only read it leaves the same memory wherever it is killed, and others cannot tell.
  *
- * A state also tells how many executions lead on from it; the sum is what is reported as executions
- * (of accesses to contended words; without the memory of states each would have to be run).
- * Memory is sequentially consistent here: what orders publish is the thread sanitizer's to check.
+ * What a check after each step sees are the states after these steps; notes that actors keep for the
+ * checks are written in the step that they are about.
+ *
+ * `make model` also explores each scenario once more without either reduction, where that is not too large: it
+ * must come to exactly as many different last states (--compare).
+ *
+ * The bound of each scenario stands in what is printed: "all interleavings", which is what nearly all of
+ * them get, or a number of preemptions (how often an actor that could go on is left for another); and how
+ * many actors are killed in one execution. Hunts for a mistake try few preemptions first.
+ *
+ * Memory is sequentially consistent here: what orders publish is the thread sanitizer's to check. A CAS
+ * gives up after 3 attempts (CAS_ATTEMPTS), so that this is explored too. An actor that loops without an
+ * access is found by a timer (main.c).
  */
 #ifndef RATION_MODEL_EXPLORE_H
 #define RATION_MODEL_EXPLORE_H
