@@ -36,6 +36,7 @@
 	X(run, "send a file of requests, as fast as the quota lets them")                          \
 	X(pipe, "acquire and settle over JSON lines, for programs in any language")                \
 	X(acquire, "take from a key's quota once, for scripts")                                    \
+	X(exec, "run a command that holds a lease, or the only one of its name")                   \
 	X(status, "show every bucket: level, numbers, admitted, denied")                           \
 	X(explain, "say in words which limits a key meets")                                        \
 	X(check, "check a policy file")                                                            \

@@ -11,8 +11,6 @@
 #include "shm/slots.h"
 #include "shm/window.h"
 
-#define WORDS_A_LINE 8u
-
 /* "vendor/limit", or "limit" for all vendors; derived limits have the longest names. */
 static void limit_name(const struct blob *blob, const struct blob_limit *limit, char *buf,
 		       size_t size)
@@ -67,7 +65,7 @@ static void first_words(const struct birth *birth, struct bucket_spec *spec)
 		spec->fill = fill_rolling;
 		break;
 	case KIND_SLOTS:
-		spec->extent_lines = slots_table_words(slots_count(numbers)) / WORDS_A_LINE;
+		spec->extent_lines = slots_table_words(slots_count(numbers)) / EXTENT_LINE_WORDS;
 		spec->fill = fill_slots;
 		break;
 	default:

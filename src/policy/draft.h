@@ -254,7 +254,7 @@ uint64_t shortest_period(const struct draft_limit *limit);
 
 /* `units` a period, packed: windows and rolling limits. 0: cannot be counted. */
 uint64_t period_effective(const struct draft_limit *limit, const struct blob_numbers *numbers,
-			 uint64_t units);
+			  uint64_t units);
 
 /* layers.c: what classes claim of a limit. */
 void resolve_claims(struct compiler *c, struct draft_limit *limit);

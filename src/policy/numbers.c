@@ -123,7 +123,7 @@ static bool pack(struct compiler *c, const struct draft_limit *limit, const stru
 }
 
 uint64_t period_effective(const struct draft_limit *limit, const struct blob_numbers *n,
-			 uint64_t units)
+			  uint64_t units)
 {
 	const struct calendar calendar = {
 		.unit = (enum calendar_unit)limit->calendar,

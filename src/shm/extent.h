@@ -14,6 +14,9 @@
 
 #include "shm/layout.h"
 
+/* An extent is asked for in lines. */
+#define EXTENT_LINE_WORDS 8u
+
 #define EXTENT_LINES_MAX 512u /* 4 * SLOTS_MAX words */
 
 static inline uint64_t extent_word(uint32_t first, uint32_t lines)

@@ -1,0 +1,26 @@
+/*
+ * client/singleton.h - at most one of a name on the host
+ * SPDX-License-Identifier: MIT
+ *
+ * A lease that no policy mentions: one slot for each name, of everybody who shares the segment. Like any lease it ends
+ * with the process that holds it, however that dies, and it has no maximum hold.
+ */
+#ifndef RATION_CLIENT_SINGLETON_H
+#define RATION_CLIENT_SINGLETON_H
+
+#include <ration/ration.h>
+
+/* Who has it already. */
+struct singleton_holder {
+	uint32_t pid;      /* in the pid namespace of whoever attached it; 0: not known */
+	uint64_t since_ns; /* how long ago, to 134 ms */
+};
+
+/*
+ * Take the lease of a name (1 ... RATION_KEY_MAX bytes). 0: ret_ticket holds it, and ration_release() ends it.
+ * RATION_DENIED: ret_holder, which may be NULL, says who has it. Otherwise as ration_resolve() and ration_acquire().
+ */
+int singleton_take(struct ration *ration, const char *name, struct ration_ticket *ret_ticket,
+		   struct singleton_holder *ret_holder);
+
+#endif
