@@ -192,7 +192,7 @@ BUILD_PACKAGES := gcc make pkg-config libc6-dev liburing-dev libcurl4-openssl-de
 # clang has its sanitizers in a package of their own. ca-certificates: what libcurl trusts unless told otherwise;
 # procps: the kill that the unit's ExecReload= names.
 TEST_PACKAGES := $(BUILD_PACKAGES) $(if $(findstring clang,$(CC)),libclang-rt-dev) g++ clang musl-tools \
-	libcriterion-dev nginx openssl ca-certificates redis-server strace mandoc systemd procps python3 nodejs
+	libcriterion-dev nginx openssl ca-certificates redis-server strace mandoc systemd procps python3 nodejs tzdata
 LINT_PACKAGES := $(BUILD_PACKAGES) clang-format clang-tidy cppcheck universal-ctags
 
 deps:

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <ration/ration.h>
 
@@ -315,5 +316,179 @@ Test(policy_kinds, overrides_reach_what_is_derived)
 	n = blob_numbers_for(&blob, limit, tenant);
 	cr_expect_eq(slots_count(n->effective), 100);
 	cr_expect_eq(n->by_class[2], BLOB_RANGE(0, 10, 10, 0));
+	done();
+}
+
+/* --- time zones, as libc has them --- */
+
+static int32_t offset_at(const struct calendar *zone, int64_t at)
+{
+	int32_t offset = zone->first_offset;
+
+	for (uint32_t i = 0; i < zone->n_changes && zone->changes[i].at <= at; i++)
+		offset = zone->changes[i].offset;
+	return offset;
+}
+
+static void expect_as_libc(const struct calendar *zone, const char *name, time_t at)
+{
+	struct tm tm;
+
+	cr_assert_not_null(localtime_r(&at, &tm));
+	cr_expect_eq(offset_at(zone, at), tm.tm_gmtoff, "%s at %ld: %d, libc says %ld", name, at,
+		     offset_at(zone, at), tm.tm_gmtoff);
+}
+
+static void check_zone(const char *name)
+{
+	const time_t end = time(NULL) + 19 * 365 * 86400;
+	struct calendar zone;
+	char limit[256];
+
+	snprintf(limit, sizeof(limit),
+		 "      - {name: w, kind: window, amount: 7, period: day, timezone: %s, scope: "
+		 "[]}\n",
+		 name);
+	make(limit);
+	zone = blob_calendar(&blob, limit_named("w"));
+	setenv("TZ", name, 1);
+	tzset();
+	for (time_t at = 0; at < end; at += 6 * 3600)
+		expect_as_libc(&zone, name, at);
+	for (uint32_t i = 0; i < zone.n_changes; i++) {
+		expect_as_libc(&zone, name, zone.changes[i].at);
+		expect_as_libc(&zone, name, zone.changes[i].at - 1);
+	}
+	done();
+}
+
+/* Half-hour summer time, a winter time that is the exception, changes at midnight, a day left out, never any change. */
+Test(policy_kinds, zones_are_those_of_the_system)
+{
+	static const char *const names[] = {
+		"Europe/Berlin",     "America/Los_Angeles", "Australia/Lord_Howe",
+		"Africa/Casablanca", "America/Sao_Paulo",   "Pacific/Apia",
+		"Asia/Kathmandu",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		check_zone(names[i]);
+}
+
+static double hours_of_day(const char *day)
+{
+	const struct calendar zone = blob_calendar(&blob, limit_named("w"));
+	struct calendar_window window;
+	struct tm tm = {0};
+
+	cr_assert_not_null(strptime(day, "%Y-%m-%dT%H", &tm));
+	calendar_find(&zone, (int64_t)timegm(&tm) * 1000000000, &window);
+	return (double)(window.end - window.start) / 3600e9;
+}
+
+Test(policy_kinds, days_have_23_to_25_hours)
+{
+	make("      - {name: w, kind: window, amount: 7, period: day, timezone: Europe/Berlin,\n"
+	     "         scope: []}\n");
+	cr_expect_eq(hours_of_day("2026-03-28T12"), 24);
+	cr_expect_eq(hours_of_day("2026-03-29T12"), 23);
+	cr_expect_eq(hours_of_day("2026-10-25T12"), 25);
+	cr_expect_eq(hours_of_day("2040-03-25T12"), 23);
+	done();
+}
+
+/* --- what a class carries --- */
+
+Test(policy_kinds, classes)
+{
+	static const char file[] =
+		"version: 1\n"
+		"classes:\n"
+		"  - {name: x, owner: billing, purpose: invoices, fallback: by hand, queue: 12,\n"
+		"     users: [root, 1234], groups: [0], never_with: [z]}\n"
+		"  - y\n"
+		"  - {name: z, mode: shadow}\n"
+		"vendors: {v: {limits: [{name: r, rate: 5/s, scope: [class], margin: 0%}]}}\n";
+	const struct blob_class *class;
+	char *text;
+
+	policy_write("policy.yaml", file, sizeof(file) - 1);
+	cr_assert_eq(policy_compile_text("policy.yaml", &policy, &text), 0, "%s", text);
+	cr_assert(blob_open(policy.blob, policy.size, &blob));
+	class = &blob.classes[0];
+	cr_expect_str_eq(blob_text(&blob, class->owner), "billing");
+	cr_expect_str_eq(blob_text(&blob, class->purpose), "invoices");
+	cr_expect_str_eq(blob_text(&blob, class->fallback), "by hand");
+	cr_expect_eq(class->queue, 12);
+	cr_expect_eq(class->never_with, 4);
+	cr_expect_eq(blob.classes[2].never_with, 1);
+	cr_assert_eq(class->principal_count, 3);
+	cr_expect_eq(blob.principals[class->principal_first].id, 0);
+	cr_expect_eq(blob.principals[class->principal_first + 1].id, 1234);
+	cr_expect_eq(blob.principals[class->principal_first + 2].group, 1);
+	cr_expect_eq(blob.classes[1].principal_count, 0);
+	cr_expect_eq(blob.classes[2].mode.count, 1);
+	free(text);
+	done();
+}
+
+/* --- modes --- */
+
+/* Which of x, y and z the first limit denies at a time of a winter's day (UTC), as "xyz". */
+static const char *denied_at(const char *limit, int hour, int minute)
+{
+	static char text[4];
+	int64_t until;
+	const int64_t wall = (INT64_C(20820) * 86400 + hour * 3600 + minute * 60) * 1000000000;
+	const uint32_t denied = blob_denied(&blob, &limit_named(limit)->mode, wall, &until);
+	char *p = text;
+
+	for (int k = 0; k < 3; k++) {
+		if (denied >> k & 1)
+			*p++ = (char)('x' + k);
+	}
+	*p = '\0';
+	cr_expect_gt(until, wall);
+	return text;
+}
+
+Test(policy_kinds, modes_by_time_of_day)
+{
+	make("      - name: r\n        rate: 5/s\n        scope: []\n"
+	     "        mode:\n"
+	     "          - {from: 08:00, until: 18:00, timezone: Europe/Berlin, mode: enforce}\n"
+	     "          - {from: \"22:30\", until: \"01:00\", mode: {soft: [y, z]}}\n"
+	     "          - {mode: shadow}\n"
+	     "      - {name: s, rate: 5/s, scope: [], mode: {soft: [z]}}\n"
+	     "      - {name: t, rate: 5/s, scope: []}\n");
+	cr_expect_str_eq(denied_at("r", 6, 59), "");
+	cr_expect_str_eq(denied_at("r", 7, 0), "xyz");
+	cr_expect_str_eq(denied_at("r", 16, 59), "xyz");
+	cr_expect_str_eq(denied_at("r", 17, 0), "");
+	cr_expect_str_eq(denied_at("r", 22, 30), "yz");
+	cr_expect_str_eq(denied_at("r", 0, 59), "yz");
+	cr_expect_str_eq(denied_at("r", 1, 0), "");
+	cr_expect_str_eq(denied_at("s", 1, 0), "z");
+	cr_expect_str_eq(denied_at("t", 1, 0), "xyz");
+	done();
+}
+
+/* What defaults say holds for limits that say nothing else. */
+Test(policy_kinds, mode_of_the_policy)
+{
+	static const char file[] =
+		"version: 1\nclasses: [x, y, z]\ndefaults: {mode: shadow, margin: 0%}\n"
+		"vendors:\n  v:\n    limits:\n"
+		"      - {name: a, rate: 5/s, scope: []}\n"
+		"      - {name: b, rate: 5/s, scope: [], mode: enforce}\n";
+	char *text;
+
+	policy_write("policy.yaml", file, sizeof(file) - 1);
+	cr_assert_eq(policy_compile_text("policy.yaml", &policy, &text), 0, "%s", text);
+	cr_assert(blob_open(policy.blob, policy.size, &blob));
+	cr_expect_eq(blob.header->mode.count, 0);
+	cr_expect_str_eq(denied_at("a", 12, 0), "");
+	cr_expect_str_eq(denied_at("b", 12, 0), "xyz");
+	free(text);
 	done();
 }

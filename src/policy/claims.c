@@ -90,14 +90,15 @@ static bool name_fits(struct compiler *c, const struct draft_limit *limit,
 static bool claims_ok(struct compiler *c, const struct draft_limit *limit,
 		      const struct draft_claims *claims)
 {
-	bool ok = name_fits(c, limit, claims), any = false;
+	const struct node *map = claims->class.at->next;
+	bool ok = name_fits(c, limit, claims), any = map->kind != NODE_MAP;
 
-	for (size_t i = 0; i < sizeof(claim_rules) / sizeof(claim_rules[0]); i++) {
-		const struct claim *claim = claim_at(claims, claim_rules[i].offset);
+	/* What is none, or misspelt, was complained of already. */
+	for (const struct node *key = map->first; key && key->next; key = key->next->next)
+		any |= key->kind != NODE_TEXT || strcmp(key->text, "burst") != 0;
 
-		ok &= form_ok(c, limit, &claim_rules[i], claim);
-		any |= claim->at && claim != &claims->burst;
-	}
+	for (size_t i = 0; i < sizeof(claim_rules) / sizeof(claim_rules[0]); i++)
+		ok &= form_ok(c, limit, &claim_rules[i], claim_at(claims, claim_rules[i].offset));
 	if (!any && ok) {
 		error_at(c, claims->class.at,
 			 "class '%s' claims nothing: expected 'guarantee', 'ceiling' or 'reserve'",

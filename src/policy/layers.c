@@ -40,7 +40,8 @@ struct working {
 	uint64_t ceiling[CLASSES_MAX]; /* 0: none */
 	uint64_t mark[CLASSES_MAX];    /* that the class must leave to others' reserves */
 	uint64_t guaranteed;           /* sum of own */
-	char sum[400];                 /* "repair 10 + bulk 5 = 15" */
+	unsigned terms;
+	char sum[400]; /* "repair 10 + bulk 5 = 15" */
 	bool sound;
 };
 
@@ -75,6 +76,37 @@ __attribute__((format(printf, 3, 4))) static void add_term(struct working *w, ui
 	va_start(args, format);
 	vsnprintf(w->sum + used + (size_t)n, sizeof(w->sum) - used - (size_t)n, format, args);
 	va_end(args);
+	w->terms++;
+}
+
+static void no_terms(struct working *w)
+{
+	w->sum[0] = '\0';
+	w->terms = 0;
+}
+
+/* "repair 10 + bulk 5 = 15"; one term is its own sum. */
+static const char *sum_of(const struct working *w, const char *total)
+{
+	return w->terms < 2 ? w->sum : arena_printf(&w->c->arena, "%s = %s", w->sum, total);
+}
+
+/* What there is of the limit. */
+static const char *left_by_margin(const struct working *w, const char *kept, const char *written)
+{
+	if (w->main->share_ppm == PPM && w->main->margin_ppm == 0)
+		return arena_printf(&w->c->arena, "the limit is %s", written);
+	return arena_printf(&w->c->arena, "share and margin leave %s of %s", kept, written);
+}
+
+static const char *count_words(const struct working *w, uint64_t count)
+{
+	return arena_printf(&w->c->arena, "%llu", (ull)count);
+}
+
+static const char *rate_words(const struct working *w, long double rate)
+{
+	return arena_printf(&w->c->arena, "%.6Lg/s", rate);
 }
 
 /* --- units --- */
@@ -244,7 +276,7 @@ static long double guaranteed_rate(struct working *w, bool packed)
 {
 	long double sum = 0;
 
-	w->sum[0] = '\0';
+	no_terms(w);
 	for (uint32_t i = 0; i < w->limit->n_derived; i++) {
 		const struct draft_derived *d = &w->limit->derived[i];
 
@@ -261,11 +293,11 @@ static void check_rates(struct working *w)
 	const long double sum = guaranteed_rate(w, false), kept = rate_kept(w->main);
 
 	if (sum > kept * (1 + 1e-12L))
-		refuse(w, w->limit->classes_at,
-		       "guarantees cannot be kept: %s = %.6Lg/s, but share and margin leave "
-		       "%.6Lg/s of %.6Lg/s",
-		       w->sum, sum, kept,
-		       (long double)w->main->amount * 1e9L / (long double)w->main->period_ns);
+		refuse(w, w->limit->classes_at, "guarantees cannot be kept: %s, but %s",
+		       sum_of(w, rate_words(w, sum)),
+		       left_by_margin(w, rate_words(w, kept),
+				      rate_words(w, (long double)w->main->amount * 1e9L /
+							    (long double)w->main->period_ns)));
 	for (uint32_t k = 0; k < w->c->classes.count; k++) {
 		const struct blob_numbers *guarantee = derived_of(w, k, LIMIT_GUARANTEE);
 		const struct blob_numbers *ceiling = derived_of(w, k, LIMIT_CEILING);
@@ -324,6 +356,21 @@ static void check_classes(struct working *w, uint64_t shared, const char *what)
 
 /* --- kind by kind --- */
 
+static void check_bursts(struct working *w)
+{
+	if (w->guaranteed == 0 || w->guaranteed < w->size)
+		return;
+	no_terms(w);
+	for (uint32_t k = 0; k < w->c->classes.count; k++) {
+		if (w->own[k] > 0)
+			add_term(w, k, "%llu", (ull)w->own[k]);
+	}
+	refuse(w, w->limit->classes_at,
+	       "guarantees cannot be kept: their bursts are %s, and the burst of the limit, which "
+	       "comes to %llu, must be larger",
+	       sum_of(w, count_words(w, w->guaranteed)), (ull)w->size);
+}
+
 static void claim_bucket(struct working *w)
 {
 	w->size = bucket_burst(w->main->effective);
@@ -334,11 +381,7 @@ static void claim_bucket(struct working *w)
 		return;
 	if (guaranteed_rate(w, true) > packed_rate(w->main->effective))
 		work_out_rates(w, CLAIM_SLOWER);
-	if (w->guaranteed >= w->size && w->guaranteed > 0)
-		refuse(w, w->limit->classes_at,
-		       "guarantees cannot be kept: their bursts come to %llu, and of the burst of "
-		       "%llu something must be left for what they do not cover",
-		       (ull)w->guaranteed, (ull)w->size);
+	check_bursts(w);
 	for (uint32_t k = 0; k < w->c->classes.count; k++) {
 		if (w->guaranteed > w->mark[k])
 			w->mark[k] = w->guaranteed;
@@ -379,9 +422,10 @@ static void claim_period(struct working *w)
 	check_ceilings(w);
 	if (w->guaranteed >= w->size)
 		refuse(w, w->limit->classes_at,
-		       "guarantees cannot be kept: %s = %llu, but share and margin leave %llu of "
-		       "%llu, of which something must be left for all",
-		       w->sum, (ull)w->guaranteed, (ull)w->size, (ull)w->main->amount);
+		       "guarantees cannot be kept: %s, but %s, of which something must be left for "
+		       "all",
+		       sum_of(w, count_words(w, w->guaranteed)),
+		       left_by_margin(w, count_words(w, w->size), count_words(w, w->main->amount)));
 	if (!w->sound)
 		return;
 	common = w->size - w->guaranteed;
@@ -403,10 +447,9 @@ static void claim_slots(struct working *w)
 	work_out_units(w);
 	check_ceilings(w);
 	if (w->guaranteed > w->size)
-		refuse(w, w->limit->classes_at,
-		       "guarantees cannot be kept: %s = %llu slots, but share and margin leave "
-		       "%llu of %llu",
-		       w->sum, (ull)w->guaranteed, (ull)w->size, (ull)w->main->amount);
+		refuse(w, w->limit->classes_at, "guarantees cannot be kept: %s slots, but %s",
+		       sum_of(w, count_words(w, w->guaranteed)),
+		       left_by_margin(w, count_words(w, w->size), count_words(w, w->main->amount)));
 	if (!w->sound)
 		return;
 	shared = w->size - w->guaranteed;

@@ -169,8 +169,9 @@ uint64_t permit_delay(const struct compiler *c, const struct draft_vendor *vendo
 		for (uint32_t i = 0; i < lists[l]->count; i++) {
 			const struct draft_limit *limit = lists[l]->item[i];
 
-			if (limit->kind != KIND_SLOTS && limit->numbers.delay_ns < delay)
-				delay = limit->numbers.delay_ns;
+			if (limit->kind != KIND_SLOTS &&
+			    limit->written.value[WRITTEN_DELAY] < delay)
+				delay = limit->written.value[WRITTEN_DELAY];
 		}
 	}
 	return delay == UINT64_MAX ? vendor->written.value[WRITTEN_DELAY] : delay;

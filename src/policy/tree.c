@@ -256,7 +256,7 @@ bool node_empty(const struct node *node)
 const char *node_found(struct arena *arena, const struct node *node)
 {
 	if (node->kind == NODE_LIST)
-		return "a list";
+		return node->first ? "a list" : "an empty list";
 	if (node->kind == NODE_MAP)
 		return "a mapping";
 	if (node_empty(node))
