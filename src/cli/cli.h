@@ -6,7 +6,7 @@
  *of <sysexits.h>:
  *
  *	EX_OK		done; acquire: granted
- *	1		run: done, but some requests did not succeed
+ *	1		run: done, but some requests did not succeed; diff: there are changes
  *	EX_USAGE	options or operands that make no sense
  *	EX_DATAERR	a cost that never fits; check: a policy with errors
  *	EX_NOINPUT	a file that cannot be read
@@ -40,6 +40,7 @@
 	X(status, "show every bucket: level, numbers, admitted, denied")                           \
 	X(explain, "say in words which limits a key meets")                                        \
 	X(check, "check a policy file")                                                            \
+	X(diff, "say in words what another policy changes")                                        \
 	X(init, "write a commented starting policy")
 
 #define CLI_DECLARE(name, help) int cmd_##name(int argc, char **argv);
