@@ -10,6 +10,7 @@
 
 #include <ration/ration.h>
 
+#include "shm/rolling.h"
 #include "shm/slots.h"
 #include "shm/take.h"
 #include "shm/window.h"
@@ -158,6 +159,42 @@ Test(policy_kinds, a_window_admits_its_amount)
 	cr_expect_eq(admitted("a", "x", 100), 7);
 	cr_expect_eq(admitted("a", "y", 100), 0);
 	cr_expect_eq(admitted("b", "y", 100), 7);
+	detach();
+}
+
+/* --- rolling limits --- */
+
+Test(policy_kinds, rolling)
+{
+	const struct blob_limit *l;
+
+	make("      - {name: r, kind: rolling, amount: 100, period: 10s, scope: [tenant], pace: "
+	     "even,\n"
+	     "         delay: 1s, classes: {x: {guarantee: 10%}, y: {ceiling: 30}, z: {reserve: "
+	     "5}}}\n"
+	     "      - {name: m, kind: rolling, amount: 100, period: week, scope: []}\n");
+	l = limit_named("r");
+	cr_expect_eq(l->kind, KIND_ROLLING);
+	cr_expect_eq(l->flags, LIMIT_HAS_DEFAULT_COST | LIMIT_PACED);
+	cr_expect_eq(rolling_amount(l->numbers.effective), 90);
+	cr_expect_eq(l->numbers.period_ns, 10 * S);
+	cr_expect_eq(l->numbers.delay_ns, S);
+	expect_chain("x", "r:x.guarantee| r m");
+	expect_chain("y", "r:y.ceiling r m");
+	l = limit_named("r:y.ceiling");
+	cr_expect_eq(rolling_amount(l->numbers.effective), 30);
+	cr_expect_eq(l->numbers.delay_ns, S);
+	cr_expect_eq(limit_named("m")->numbers.period_ns, 7 * 24 * HOUR);
+	done();
+}
+
+Test(policy_kinds, a_rolling_limit_keeps_its_promises)
+{
+	make("      - {name: r, kind: rolling, amount: 100, period: 400d, scope: [tenant],\n"
+	     "         classes: {x: {guarantee: 10%}, y: {ceiling: 30, reserve: 5}}}\n");
+	cr_expect_eq(admitted("a", "y", 1000), 30);
+	cr_expect_eq(admitted("a", "z", 1000), 55);
+	cr_expect_eq(admitted("a", "x", 1000), 15);
 	detach();
 }
 

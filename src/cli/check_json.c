@@ -9,8 +9,6 @@
 #include <ration/ration.h>
 
 #include "cli/limit_words.h"
-#include "shm/slots.h"
-#include "shm/window.h"
 
 static json_t *scope_json(uint32_t scope)
 {
@@ -30,8 +28,7 @@ static void add_effective(json_t *object, const struct blob_limit *limit,
 			  const struct blob_numbers *n)
 {
 	const struct check_steps steps = check_steps(n);
-	const uint64_t amount =
-		limit->kind == KIND_SLOTS ? slots_count(n->effective) : window_amount(n->effective);
+	const uint64_t amount = limit_amount(limit->kind, n->effective);
 
 	if (limit->kind == KIND_BUCKET) {
 		json_object_set_new(object, "burst", json_integer((json_int_t)n->burst));

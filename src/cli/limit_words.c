@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cli/words.h"
+#include "shm/rolling.h"
 #include "shm/slots.h"
 #include "shm/take.h"
 #include "shm/window.h"
@@ -118,10 +119,23 @@ static const struct blob_limit *derived_of(const struct limit_view *view, uint32
 	return NULL;
 }
 
+uint64_t limit_amount(uint32_t kind, uint64_t effective)
+{
+	switch (kind) {
+	case KIND_BUCKET:
+		return bucket_burst(effective);
+	case KIND_SLOTS:
+		return slots_count(effective);
+	case KIND_ROLLING:
+		return rolling_amount(effective);
+	default:
+		return window_amount(effective);
+	}
+}
+
 static uint64_t packed_amount(const struct limit_view *view, const struct blob_numbers *n)
 {
-	return view->limit->kind == KIND_SLOTS ? slots_count(n->effective)
-					       : window_amount(n->effective);
+	return limit_amount(view->limit->kind, n->effective);
 }
 
 /* Parts of a window or a rolling limit that are some class's own. */
@@ -323,14 +337,15 @@ static void guard_of_window(const struct limit_view *view, char buf[LIMIT_WORDS_
 static void guard_of_rolling(const struct limit_view *view, char buf[LIMIT_WORDS_SIZE])
 {
 	const struct blob_numbers *n = numbers_of(view, view->limit);
-	const double longer = (double)(n->period_ns + n->delay_ns);
+	const double cells = ROLLING_CELLS;
+	const double longer = (double)(n->period_ns + n->delay_ns) * (1 + 1 / cells);
 	char period[32];
 
 	add(buf,
-	    "counted over %s, in 20 cells: at most 1/21 + delay / (period + delay) = %.3g%% stays "
-	    "unused",
-	    words_duration(n->period_ns + n->delay_ns, period, sizeof(period)),
-	    100.0 / 21 + (double)n->delay_ns * 100 / longer);
+	    "counted over %s, in %u cells: under saturating demand 1 - period / ((period + delay) "
+	    "x (1 + 1/%u)) = %.3g%% is not used",
+	    words_duration(n->period_ns + n->delay_ns, period, sizeof(period)), ROLLING_CELLS,
+	    ROLLING_CELLS, (1 - (double)n->period_ns / longer) * 100);
 }
 
 char *limit_guard(const struct limit_view *view, char buf[LIMIT_WORDS_SIZE])

@@ -11,6 +11,7 @@
 #include <ration/ration.h>
 
 #include "policy/effective.h"
+#include "shm/rolling.h"
 #include "shm/window.h"
 
 typedef unsigned __int128 wide;
@@ -133,4 +134,9 @@ uint64_t window_effective(const struct calendar *calendar, uint64_t units)
 
 	calendar_find(calendar, CALENDAR_LAST_NS, &last);
 	return window_pack(units, last.index);
+}
+
+uint64_t rolling_effective(const struct blob_numbers *n, uint64_t units)
+{
+	return rolling_pack(units, rolling_cell_ticks(n->period_ns, n->delay_ns));
 }

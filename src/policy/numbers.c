@@ -134,7 +134,8 @@ uint64_t period_effective(const struct draft_limit *limit, const struct blob_num
 		.first_offset = limit->zone ? limit->zone->first_offset : 0,
 	};
 
-	return window_effective(&calendar, units);
+	return limit->kind == KIND_ROLLING ? rolling_effective(n, units)
+					   : window_effective(&calendar, units);
 }
 
 /* at: where to complain; claims_at: of what classes claim, NULL: where that stands. */

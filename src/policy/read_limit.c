@@ -39,8 +39,8 @@ static void read_unit(struct compiler *c, const struct node *value, void *target
 
 static void read_kind(struct compiler *c, const struct node *value, void *target)
 {
-	static const char *const words[] = {"bucket", "window", "concurrency"};
-	static const enum seg_kind kinds[] = {KIND_BUCKET, KIND_WINDOW, KIND_SLOTS};
+	static const char *const words[] = {"bucket", "window", "rolling", "concurrency"};
+	static const enum seg_kind kinds[] = {KIND_BUCKET, KIND_WINDOW, KIND_ROLLING, KIND_SLOTS};
 	struct draft_limit *limit = target;
 	const int kind = schema_choose(c, value, "kind", words, LENGTH(words));
 
