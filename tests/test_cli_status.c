@@ -177,6 +177,41 @@ Test(cli_explain, from_a_supervisor)
 	cr_expect_eq(rationd_stop(&d), 0);
 }
 
+/* Every kind says how full it is, and what the class has of its own. */
+Test(cli_explain, every_kind)
+{
+	static const char kinds[] =
+		"version: 1\nclasses: [a, b]\ndefaults: {margin: 0%}\nvendors:\n  v:\n    limits:\n"
+		"      - {name: w, kind: window, amount: 50, period: 400d, scope: [], mode: "
+		"shadow,\n"
+		"         classes: {a: {guarantee: 10}}}\n"
+		"      - {name: r, kind: rolling, amount: 40, period: 30d, scope: [], pace: even}\n"
+		"      - {name: s, kind: concurrency, slots: 3, scope: [], max_hold: 1h}\n";
+	struct cli_result r;
+	struct rationd d;
+
+	rationd_start(&d, kinds, NULL);
+	CLI(&r, "acquire", "-", "v", "a", "--socket", d.socket);
+	cli_expect(&r, EX_OK, NULL, "");
+	cli_free(&r);
+	CLI(&r, "explain", "-", "v", "a", "--socket", d.socket);
+	cli_expect(&r, EX_OK, NULL, "");
+	cr_expect(strncmp(r.out, "-/v/a meets 3 limits", 20) == 0, "%s", r.out);
+	cr_expect(strstr(r.out, "   effective 50 in each 400 days, of which 40 for all classes ("),
+		  "%s", r.out);
+	cr_expect(strstr(r.out, "   a         guaranteed 10\n"), "%s", r.out);
+	cr_expect(strstr(r.out, "   mode      shadow\n"), "%s", r.out);
+	cr_expect(strstr(r.out, "   now       guarantee: 1 of 10 used\n"), "%s", r.out);
+	cr_expect(strstr(r.out, "   now       0 of 40 used\n"), "%s", r.out);
+	cr_expect(strstr(r.out, " of 3 used\n"), "%s", r.out);
+	cr_expect(strstr(r.out, "   now       1 of 40 used\n"), "%s", r.out);
+	cr_expect(strstr(r.out, "   pace      what is left is spread over the time that is left\n"),
+		  "%s", r.out);
+	cr_expect(strstr(r.out, "   max_hold  1 h\n"), "%s", r.out);
+	cli_free(&r);
+	cr_expect_eq(rationd_stop(&d), 0);
+}
+
 Test(cli_explain, from_a_file)
 {
 	struct test_dir dir;

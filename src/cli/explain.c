@@ -11,6 +11,8 @@
 #include "cli/limit_words.h"
 #include "cli/words.h"
 #include "shm/index.h"
+#include "shm/rolling.h"
+#include "shm/slots.h"
 #include "shm/window.h"
 
 static const char command[] = "explain";
@@ -85,8 +87,10 @@ static void print_line(void *user, const char *what, const char *text)
 	printf("   %-9s %s\n", what, text);
 }
 
-/* Used units of a bucket that counts over periods. */
-static uint64_t used_of(const struct explaining *e, const struct blob_limit *limit, uint32_t bucket)
+/* --- how full it is --- */
+
+static uint64_t window_units(const struct explaining *e, const struct blob_limit *limit,
+			     uint32_t bucket)
 {
 	const struct calendar calendar = blob_calendar(e->blob, limit);
 	struct calendar_window window;
@@ -95,23 +99,47 @@ static uint64_t used_of(const struct explaining *e, const struct blob_limit *lim
 	return window_used(&client_seg(e->ration)->hot[bucket], window.index);
 }
 
-static void print_left(const struct explaining *e, const struct blob_limit *limit,
-		       const struct bucket_ref *ref)
+static uint64_t slots_held(const struct seg *seg, uint32_t bucket, uint64_t slots)
+{
+	uint64_t held = 0;
+
+	for (uint32_t i = 0; i < slots && i < SLOTS_MAX; i++)
+		held += slots_word(seg, bucket, i) != 0;
+	return held;
+}
+
+/* Of a bucket of any kind but token buckets. */
+static uint64_t used_of(const struct explaining *e, const struct blob_limit *limit, uint32_t bucket,
+			uint64_t amount)
 {
 	const struct seg *seg = client_seg(e->ration);
+
+	switch (limit->kind) {
+	case KIND_WINDOW:
+		return window_units(e, limit, bucket);
+	case KIND_ROLLING:
+		return rolling_used(seg, bucket, client_now(e->ration));
+	default:
+		return slots_held(seg, bucket, amount);
+	}
+}
+
+static void print_used(const struct explaining *e, const struct blob_limit *limit, uint32_t bucket)
+{
+	const struct seg_hot *hot = &client_seg(e->ration)->hot[bucket];
+	const uint64_t amount = limit_amount(limit->kind, shm_load_relaxed(&hot->numbers));
+
+	printf("%llu of %llu used\n", (unsigned long long)used_of(e, limit, bucket, amount),
+	       (unsigned long long)amount);
+}
+
+static void print_left(const struct explaining *e, const struct bucket_ref *ref)
+{
 	const uint64_t now = client_now(e->ration);
 	struct bucket_view view;
-	enum take r;
+	const enum take r = bucket_look(&client_seg(e->ration)->hot[ref->bucket], ref->generation,
+					1, now, &view);
 
-	if (limit->kind == KIND_WINDOW) {
-		const uint64_t amount =
-			window_amount(shm_load_relaxed(&seg->hot[ref->bucket].numbers));
-
-		printf("%llu of %llu used\n", (unsigned long long)used_of(e, limit, ref->bucket),
-		       (unsigned long long)amount);
-		return;
-	}
-	r = bucket_look(&seg->hot[ref->bucket], ref->generation, 1, now, &view);
 	if (r == TAKE_STALE)
 		puts("not used for long");
 	else if (r == TAKE_CORRUPT)
@@ -129,13 +157,15 @@ static void print_level(const struct explaining *e, uint32_t index)
 	const struct hash128 identity = client_identity(e->blob, index, e->field);
 	struct bucket_ref ref;
 
-	if (!e->attached || limit->kind == KIND_SLOTS || limit->kind == KIND_ROLLING)
+	if (!e->attached)
 		return;
 	printf("   now       %s", roles[limit->role]);
 	if (index_find(client_seg(e->ration), identity, &ref) != INDEX_FOUND)
 		puts("not used yet");
+	else if (limit->kind == KIND_BUCKET)
+		print_left(e, &ref);
 	else
-		print_left(e, limit, &ref);
+		print_used(e, limit, ref.bucket);
 }
 
 static void print_limit(const struct explaining *e, uint32_t index, uint32_t class_index)
