@@ -128,7 +128,7 @@ static int adopt_answer(struct ration *ration, const struct answer *answer)
 	if (!ration->observer && welcome->slot >= ration->seg.n_workers)
 		return -EPROTO;
 	ration->shift_ns = clock_shift(welcome);
-	wall_attach(ration, 0);
+	wall_attach(ration, welcome->wall_ahead_ns);
 	atomic_store(&ration->slot, welcome->slot);
 	atomic_store(&ration->identity, welcome->worker);
 	if (!ration->observer)

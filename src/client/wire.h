@@ -57,7 +57,8 @@ struct wire_welcome {
 	/* CLOCK_REALTIME - CLOCK_BOOTTIME of the supervisor, just before it sent this: a worker in
 	 * another time namespace finds its shift by comparing with its own. */
 	int64_t wall_offset_ns;
-	uint64_t epoch_ns; /* CLOCK_BOOTTIME of the supervisor at tick 0 */
+	uint64_t epoch_ns;     /* CLOCK_BOOTTIME of the supervisor at tick 0 */
+	int64_t wall_ahead_ns; /* how far what windows go by is ahead of CLOCK_REALTIME (wall.h) */
 };
 
 /* Supervisor to worker: no. The socket closes after it. */
@@ -78,7 +79,7 @@ struct wire_policy {
 };
 
 _Static_assert(sizeof(struct wire_hello) == 40, "wire format");
-_Static_assert(sizeof(struct wire_welcome) == 72, "wire format");
+_Static_assert(sizeof(struct wire_welcome) == 80, "wire format");
 _Static_assert(sizeof(struct wire_refuse) == 520, "wire format");
 _Static_assert(sizeof(struct wire_policy) == 40, "wire format");
 

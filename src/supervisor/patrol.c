@@ -143,6 +143,7 @@ static int on_second(sd_event_source *source, uint64_t usec, void *user)
 
 	(void)usec;
 	greet_resume(s);
+	wallclock_look(s);
 	mend_generation(s);
 	roster_mend(s);
 	roster_tell(s);

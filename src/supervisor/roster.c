@@ -130,6 +130,7 @@ static int welcome(struct supervisor *s, int socket, const struct peer *peer, in
 		.classes = peer_classes(socket, peer, &s->policy.blob),
 		.wall_offset_ns = clock_wall_offset_ns(),
 		.epoch_ns = s->seg.epoch_ns,
+		.wall_ahead_ns = wallclock_ahead(s),
 	};
 
 	return send_with(socket, &message, sizeof(message), fds, 2);

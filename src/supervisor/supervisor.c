@@ -104,6 +104,7 @@ static void reload(struct supervisor *s)
 	int result;
 
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, monotonic_usec());
+	wallclock_confirm(s);
 	result = published_make(&next, s->options->policy, s->policy.blob.header->generation + 1,
 				s->hash_key, &s->policy, log_message, NULL);
 	if (result == 0)
@@ -222,6 +223,8 @@ static int make_loop(struct supervisor *s)
 		result = greet_start(s);
 	if (result >= 0)
 		result = patrol_start(s);
+	if (result >= 0)
+		result = wallclock_start(s);
 	return result < 0 ? failed("event-loop", result) : 0;
 }
 

@@ -12,6 +12,7 @@
  *	roster		giving slots, death, detach, telling workers of a new policy
  *	published	the policy
  *	tune, patrol	keeping live buckets right
+ *	wallclock	which time it is for windows
  */
 #ifndef RATION_SUPERVISOR_SUPERVISOR_H
 #define RATION_SUPERVISOR_SUPERVISOR_H
@@ -19,6 +20,7 @@
 #include <systemd/sd-event.h>
 
 #include "client/memory.h"
+#include "client/wall.h"
 #include "shm/layout.h"
 #include "supervisor/ledger.h"
 #include "supervisor/log.h"
@@ -72,7 +74,9 @@ struct supervisor {
 	struct log_limit refusals;
 	struct log_limit problems;
 	struct patrol patrol;
-	int status; /* to exit with */
+	struct wall wall;
+	enum wall_event wall_said; /* the last one, so that each is logged once */
+	int status;                /* to exit with */
 };
 
 /* Serve until told to stop. Returns the status to exit with. */
@@ -126,6 +130,16 @@ struct patrol_counts {
 	uint32_t unreadable;
 };
 struct patrol_counts patrol_all(struct supervisor *s);
+
+/* --- wallclock.c --- */
+
+int wallclock_start(struct supervisor *s);
+/* See whether the clock was set, and publish what windows are to go by. */
+void wallclock_look(struct supervisor *s);
+/* Whoever asked for a reload has confirmed a clock that was set far forward. */
+void wallclock_confirm(struct supervisor *s);
+/* How far what windows go by is ahead of the clock, in ns; negative: behind. */
+int64_t wallclock_ahead(const struct supervisor *s);
 
 /* Ticks now. */
 static inline uint64_t supervisor_now(const struct supervisor *s)
