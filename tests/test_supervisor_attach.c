@@ -67,7 +67,7 @@ Test(supervisor_attach, a_worker_gets_state_and_policy)
 	cr_assert_eq(memory_map_policy(answer.fds[1], answer.message.welcome.policy_size, &blob),
 		     0);
 	cr_expect_eq(seg.n_buckets, 100);
-	cr_expect_eq(seg.n_workers, 3);
+	cr_expect_eq(seg.n_workers, 3 + 1, "and the supervisor's own");
 	cr_expect_eq(blob.n_limits, 1);
 	cr_expect_eq(answer.message.welcome.policy_generation, 1);
 	cr_expect_eq(answer.message.welcome.slot, 0);

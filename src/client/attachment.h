@@ -14,6 +14,7 @@
 #include <sys/un.h>
 
 #include "client/client.h"
+#include "client/make.h"
 #include "client/wall.h"
 #include "shm/hash.h"
 #include "shm/index.h"
@@ -149,19 +150,6 @@ void policy_close(struct ration *ration);
 /* resolve.c: build the chain of a handle's key in *ret_chain. No malloc. ret_error may be NULL. */
 int resolve_chain(struct ration_handle *handle, struct chain *ret_chain,
 		  struct ration_error *ret_error);
-/* make.c: make the bucket that a limit has for a key, or find that somebody else just did. */
-struct birth {
-	const struct blob *blob;
-	uint32_t limit;
-	const struct blob_numbers *numbers;
-	const struct link *link; /* its shape */
-	const char *const *field;
-	struct hash128 identity;
-	uint64_t now; /* ticks */
-};
-enum index_result make_bucket(struct ration *ration, const struct birth *birth,
-			      struct bucket_ref *ret_ref);
-
 /*
  * The words of a handle, read one by one while others may publish: all of it counts only if
  * handle_same() says so afterwards of the number that handle_begin() gave.

@@ -5,7 +5,9 @@
  * A new bucket starts with all of its limit unused. Under a name that counted otherwise before, it starts spent, or
  * a reload that changes a kind, a period or a scope would hand out the same quota again.
  */
-#include "client/attachment.h"
+#include "client/make.h"
+
+#include "client/client.h"
 #include "shm/extent.h"
 #include "shm/rolling.h"
 #include "shm/slots.h"
@@ -26,27 +28,44 @@ static void limit_name(const struct blob *blob, const struct blob_limit *limit, 
 	buf[used] = '\0';
 }
 
-static bool spent(const struct birth *birth)
-{
-	return (birth->blob->limits[birth->limit].flags & LIMIT_STARTS_SPENT) != 0;
-}
-
 static uint64_t fill_slots(struct seg *seg, uint32_t bucket, uint32_t first, void *user)
 {
 	const struct birth *birth = user;
 	const uint64_t numbers = birth->numbers->effective;
 
 	slots_first(seg, bucket, first, slots_table_words(slots_count(numbers)), numbers,
-		    birth->now, spent(birth));
+		    birth->at.now, birth->used > 0);
 	return 0;
 }
 
+/* `used` is the low part of a head, and what is used of a new one is none. */
 static uint64_t fill_rolling(struct seg *seg, uint32_t bucket, uint32_t first, void *user)
 {
 	const struct birth *birth = user;
+	const uint64_t numbers = birth->numbers->effective;
+	const bool all = birth->used >= rolling_amount(numbers);
 
-	return rolling_first(seg, bucket, first, birth->numbers->effective,
-			     birth->link->shape[ROLLING_CELL_TICKS], birth->now, spent(birth));
+	return rolling_first(seg, bucket, first, numbers, birth->link->shape[ROLLING_CELL_TICKS],
+			     birth->at.now, all) +
+	       (all ? 0 : birth->used);
+}
+
+/* What is spent of a new bucket was spent before now, and drains from now on. */
+static uint64_t first_tat(const struct birth *birth)
+{
+	const uint64_t numbers = birth->numbers->effective;
+	const uint64_t all = bucket_tolerance(numbers), cost = bucket_cost(numbers, birth->used);
+
+	return birth->at.now + (cost < all ? cost : all);
+}
+
+/* What was permitted just now may arrive in the next window. */
+static uint64_t first_window(const struct birth *birth)
+{
+	const uint64_t *shape = birth->link->shape;
+	const bool next = shape[WINDOW_END] - (uint64_t)birth->at.wall <= shape[WINDOW_BEFORE];
+
+	return shape[WINDOW_INDEX] + (birth->used > 0 && next);
 }
 
 static void first_words(const struct birth *birth, struct bucket_spec *spec)
@@ -55,10 +74,10 @@ static void first_words(const struct birth *birth, struct bucket_spec *spec)
 
 	switch (spec->kind) {
 	case KIND_BUCKET:
-		spec->state[0] = birth->now + (spent(birth) ? bucket_tolerance(numbers) : 0);
+		spec->state[0] = first_tat(birth);
 		break;
 	case KIND_WINDOW:
-		window_first(numbers, birth->link->shape[WINDOW_INDEX], spent(birth), spec->state);
+		window_first(numbers, first_window(birth), birth->used, spec->state);
 		break;
 	case KIND_ROLLING:
 		spec->extent_lines = ROLLING_LINES;
@@ -81,7 +100,7 @@ uint64_t client_contest_key(const struct blob *blob, uint32_t limit, uint32_t cl
 	return contest_key(name, class_index);
 }
 
-enum index_result make_bucket(struct ration *ration, const struct birth *birth,
+enum index_result make_bucket(struct seg *seg, uint32_t slot, const struct birth *birth,
 			      struct bucket_ref *ret_ref)
 {
 	const struct blob_limit *l = &birth->blob->limits[birth->limit];
@@ -103,5 +122,5 @@ enum index_result make_bucket(struct ration *ration, const struct birth *birth,
 		if (l->scope & 1u << i)
 			spec.names[NAME_TENANT + i] = birth->field[i];
 	}
-	return index_insert(&ration->seg, atomic_load(&ration->slot), &spec, ret_ref);
+	return index_insert(seg, slot, &spec, ret_ref);
 }

@@ -142,6 +142,7 @@ struct hash128 client_identity(const struct blob *blob, uint32_t limit,
 	struct bytes bytes = {.used = 2, .data = {(unsigned char)l->kind, (unsigned char)l->scope}};
 	struct hash128 identity;
 
+	add_number(&bytes, l->life);
 	add_shape(blob, l, &bytes);
 	add_string(&bytes, blob_text(blob, l->vendor));
 	add_string(&bytes, blob_text(blob, l->name));
@@ -178,7 +179,8 @@ static enum index_result find_bucket(const struct resolving *res, uint32_t limit
 		.link = link,
 		.field = res->field,
 		.identity = client_identity(res->blob, limit, res->field),
-		.now = res->now,
+		.at = {res->now, res->wall},
+		.used = birth_used(&res->blob->limits[limit], res->now),
 	};
 	enum index_result result = index_find(&ration->seg, birth.identity, ret_ref);
 
@@ -188,7 +190,7 @@ static enum index_result find_bucket(const struct resolving *res, uint32_t limit
 	 * again. */
 	if (atomic_flag_test_and_set(&ration->inserting))
 		return INDEX_AGAIN;
-	result = make_bucket(ration, &birth, ret_ref);
+	result = make_bucket(&ration->seg, atomic_load(&ration->slot), &birth, ret_ref);
 	atomic_flag_clear(&ration->inserting);
 	return result;
 }

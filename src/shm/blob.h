@@ -151,11 +151,9 @@ struct blob_numbers {
 	 (uint64_t)(own_count) << 16 | (uint64_t)(own_first))
 
 #define LIMIT_HAS_DEFAULT_COST UINT32_C(1)
-/* An earlier policy had this name in another shape: new buckets start empty. */
-#define LIMIT_STARTS_SPENT UINT32_C(2)
-#define LIMIT_PACED        UINT32_C(4)
-#define LIMIT_CLAMP        UINT32_C(8)  /* oversize: clamp */
-#define LIMIT_FIFO         UINT32_C(16) /* slots: in order of arrival, whatever the class */
+#define LIMIT_PACED            UINT32_C(4)
+#define LIMIT_CLAMP            UINT32_C(8)  /* oversize: clamp */
+#define LIMIT_FIFO             UINT32_C(16) /* slots: in order of arrival, whatever the class */
 
 /*
  * What a class may claim of a limit becomes a limit of its own, named "limit:class.guarantee" or
@@ -181,7 +179,13 @@ struct blob_limit {
 	uint32_t class_index; /* derived ones: whose; else BLOB_NO_INDEX */
 	uint32_t calendar;    /* windows: enum calendar_unit */
 	uint32_t zone;        /* windows: index, or BLOB_NO_INDEX: UTC */
-	uint32_t reserved;
+	/*
+	 * Written by the supervisor, 0 from the compiler. A name that counts otherwise than in an earlier policy has other
+	 * buckets (part of the identity), and those made before spent_until (ticks) begin spent: until then
+	 * nobody knows what is left.
+	 */
+	uint32_t life;
+	uint64_t spent_until;
 	int64_t offset_ns; /* windows: they begin so much later than the calendar's */
 	struct blob_rules mode;
 	uint64_t default_cost;

@@ -66,12 +66,12 @@ static uint64_t word_of(uint64_t index, uint64_t used, uint64_t numbers)
 	return index << used_bits(numbers) | least(used, used_max(numbers));
 }
 
-void window_first(uint64_t numbers, uint64_t index, bool spent, uint64_t ret_state[2])
+void window_first(uint64_t numbers, uint64_t index, uint64_t used, uint64_t ret_state[2])
 {
-	const uint64_t used = spent ? window_amount(numbers) : 0;
+	const uint64_t amount = window_amount(numbers);
 
-	ret_state[index & 1] = word_of(index, used, numbers);
-	ret_state[(index - 1) & 1] = word_of(index - 1, used, numbers);
+	ret_state[index & 1] = word_of(index, least(used, amount), numbers);
+	ret_state[(index - 1) & 1] = word_of(index - 1, used > 0 ? amount : 0, numbers);
 }
 
 /* --- reading --- */
@@ -406,7 +406,10 @@ enum take window_charge(struct seg *seg, const struct link *link, const struct d
 		return result;
 	}
 	*taken = (struct taken){demand->units, plan.target[0], plan.target[1]};
-	return shm_half_load(&hot->generation) == link->generation ? TAKE_ADMIT : TAKE_STALE;
+	if (shm_half_load(&hot->generation) != link->generation)
+		return TAKE_STALE;
+	/* The supervisor stores a new amount before it counts what the words hold. */
+	return shm_load_relaxed(&hot->numbers) == plan.view.numbers ? TAKE_ADMIT : TAKE_AGAIN;
 }
 
 /* --- correcting --- */
@@ -500,6 +503,32 @@ bool window_correct(struct seg_hot *hot, uint32_t generation, uint64_t index, ui
 	return false;
 }
 
+/* --- new numbers --- */
+
+bool window_burden(struct seg_hot *hot, uint64_t index, uint64_t units, uint64_t *ret_before)
+{
+	const unsigned s = index & 1;
+
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		struct view view;
+		uint64_t next[2];
+
+		view.pair[0] = shm_load(&hot->state[0]);
+		view.pair[1] = shm_load(&hot->state[1]);
+		if (view.pair[0] == RECORD_DEAD || !read_words(hot, &view))
+			return false;
+		*ret_before = used_in(&view, index);
+		next[0] = view.pair[0];
+		next[1] = view.pair[1];
+		if (view.index[s] == index || (view.index[s] < index && units > 0))
+			next[s] = word_of(index, sum(*ret_before, units), view.numbers);
+		/* Even if nothing changes: a full barrier between the store of an amount and the count. */
+		if (shm_cas_pair(hot->state, view.pair, next))
+			return true;
+	}
+	return false;
+}
+
 /* --- looking after --- */
 
 uint64_t window_used(const struct seg_hot *hot, uint64_t index)
@@ -542,7 +571,7 @@ static bool repair_words(struct seg_hot *hot, uint64_t latest, uint64_t numbers)
 		const uint64_t pair[2] = {shm_load(&hot->state[0]), shm_load(&hot->state[1])};
 		uint64_t next[2];
 
-		window_first(numbers, latest, true, next);
+		window_first(numbers, latest, UINT64_MAX, next);
 		for (unsigned s = 0; s < 2; s++) {
 			if (word_plausible(pair[s], numbers, s, latest))
 				next[s] = pair[s];

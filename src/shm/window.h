@@ -33,8 +33,9 @@
  *				still fails. A charge looks at the generation once more afterwards: should its CAS have met
  *				the same two words in a later life, it stays spent there, and nothing was admitted. It is not
  *				taken back, since nobody can tell which of the two lives it was charged to
- *	anything, new amount	the amount is read after the words: a charge that stood still since before a reload may use
- *				the old amount once, for the window it looked at, if nobody else charged meanwhile
+ *	anything, new amount	a charge that looked under the old amount, and whose CAS came after somebody counted the
+ *				words under the new one (window_burden()), finds the new one after it: it stays spent,
+ *				and is not admitted
  *
  * Pace: what remains is spread over the time to the end (a margin is in the amount already): an admitted cost of c puts
  * state[2] at max(state[2], now) + c * (end - now) / remaining; it admits when state[2] <= now. A time beyond the end
@@ -70,10 +71,10 @@ uint64_t window_pack(uint64_t amount, uint64_t index_max);
 uint64_t window_amount(uint64_t numbers);
 
 /*
- * What state[0] and state[1] are for a new record: nothing used, or (spent) all of this window and the one before. Spent,
+ * What state[0] and state[1] are for a new record: so much of window `index` used, and if any, all of the one before. Then
  * index is that of the last window in which what was permitted until now may arrive: the one that holds wall + BEFORE.
  */
-void window_first(uint64_t numbers, uint64_t index, bool spent, uint64_t ret_state[2]);
+void window_first(uint64_t numbers, uint64_t index, uint64_t used, uint64_t ret_state[2]);
 
 /* TAKE_STALE also means that `at` is outside the link's window. */
 enum take window_look(const struct seg *seg, const struct link *link, const struct demand *demand,
@@ -101,6 +102,13 @@ bool window_debit(struct seg *seg, const struct charge_ref *charge, uint64_t uni
  */
 bool window_correct(struct seg_hot *hot, uint32_t generation, uint64_t index, uint64_t used,
 		    seg_clock *clock, void *user);
+
+/*
+ * `units` more of window `index` are spent elsewhere, whatever its amount is; saturates. ret_before: what was used of it.
+ * Who counts after storing other numbers misses no charge that is admitted under the old ones. False: out of
+ * attempts, or between two lives. The supervisor only.
+ */
+bool window_burden(struct seg_hot *hot, uint64_t index, uint64_t units, uint64_t *ret_before);
 
 /* Used units of window `index`, for displays. */
 uint64_t window_used(const struct seg_hot *hot, uint64_t index);

@@ -66,7 +66,7 @@ static int set_buckets(struct options *o, const char *value)
 
 static int set_workers(struct options *o, const char *value)
 {
-	return set_number(&o->config.workers, value, SEG_WORKERS_MAX, "--workers");
+	return set_number(&o->config.workers, value, SEG_WORKERS_MAX - 1, "--workers");
 }
 
 /* An id in digits is taken as it stands: a container's users need not have names here. */

@@ -50,24 +50,87 @@ static void say_corrupt(struct supervisor *s, uint32_t bucket)
 		log_event(LOG_WARNING, "corrupt bucket=%u", bucket);
 }
 
-/* Numbers first: whether a TAT can be true depends on them. */
-static enum tune_result mend_bucket(struct supervisor *s, uint32_t bucket)
+/* The latest window that may have begun: no earlier one for a clock that was set back. */
+static uint64_t latest_window(const struct supervisor *s, uint32_t limit)
+{
+	const struct calendar calendar =
+		blob_calendar(&s->policy.blob, &s->policy.blob.limits[limit]);
+	struct calendar_window window;
+
+	calendar_find(&calendar, s->wall_latest, &window);
+	return window.index;
+}
+
+/* limit: in the policy, or BLOB_NO_INDEX. */
+static bool repair_words(struct supervisor *s, uint32_t bucket, uint32_t kind, uint32_t limit)
 {
 	struct seg_hot *hot = &s->seg.hot[bucket];
+
+	switch (kind) {
+	case KIND_BUCKET:
+		return bucket_repair(hot, ticks_now, s);
+	case KIND_WINDOW:
+		return limit != BLOB_NO_INDEX &&
+		       window_repair(hot, latest_window(s, limit), supervisor_now(s));
+	case KIND_SLOTS:
+		return !slots_plausible(&s->seg, bucket) && slots_repair(&s->seg, bucket);
+	default:
+		return false;
+	}
+}
+
+static bool plausible(const struct supervisor *s, uint32_t bucket, uint32_t kind)
+{
+	const struct seg_hot *hot = &s->seg.hot[bucket];
+
+	switch (kind) {
+	case KIND_BUCKET:
+		return bucket_plausible(hot, supervisor_now(s));
+	case KIND_WINDOW:
+		return window_plausible(hot, UINT64_MAX, supervisor_now(s));
+	case KIND_SLOTS:
+		return slots_plausible(&s->seg, bucket);
+	default:
+		return false;
+	}
+}
+
+/* Numbers first: whether words can be true depends on them. */
+static enum tune_result mend_bucket(struct supervisor *s, uint32_t bucket)
+{
+	const uint32_t kind = KIND_OF(shm_half_load(&s->seg.hot[bucket].kind));
 	const bool current = stamped_now(s, bucket);
-	const enum tune_result result = tune_bucket(&s->seg, &s->policy, bucket, ticks_now, s);
+	uint32_t limit;
+	const enum tune_result result =
+		tune_bucket(&s->seg, &s->policy, bucket, ticks_now, s, &limit);
 
 	/* Only the supervisor changes numbers: these bore our stamp, and were not ours. */
 	if (result == TUNE_CHANGED && current)
 		say_repaired(s, bucket, "numbers");
-	if (bucket_repair(hot, ticks_now, s))
+	if (repair_words(s, bucket, kind, limit))
 		say_repaired(s, bucket, "words");
-	else if (!bucket_plausible(hot, supervisor_now(s)))
+	else if (!plausible(s, bucket, kind))
 		say_corrupt(s, bucket);
 	return result;
 }
 
-struct patrol_counts patrol_all(struct supervisor *s)
+static bool carry(struct supervisor *s, const struct published *before, uint32_t bucket)
+{
+	const struct carry c = {
+		.seg = &s->seg,
+		.before = before,
+		.after = &s->policy,
+		.slot = s->maker,
+		.now = supervisor_now(s),
+		.wall = s->wall_latest,
+		.clock = ticks_now,
+		.user = s,
+	};
+
+	return carry_bucket(&c, bucket);
+}
+
+struct patrol_counts patrol_all(struct supervisor *s, const struct published *before)
 {
 	struct patrol_counts counts = {0};
 
@@ -76,6 +139,7 @@ struct patrol_counts patrol_all(struct supervisor *s)
 
 		if (!bucket_linked(&s->seg, bucket))
 			continue;
+		counts.carried += carry(s, before, bucket);
 		result = mend_bucket(s, bucket);
 		counts.linked++;
 		counts.changed += result == TUNE_CHANGED;
@@ -107,7 +171,7 @@ static void patrol_stamps(struct supervisor *s)
 {
 	struct patrol *p = &s->patrol;
 	const bool lags = roster_lags(s);
-	uint32_t n;
+	uint32_t n, limit;
 
 	if (lags)
 		p->behind = s->seg.n_buckets;
@@ -117,7 +181,7 @@ static void patrol_stamps(struct supervisor *s)
 
 		p->next_stamp = (bucket + 1) % s->seg.n_buckets;
 		if (bucket_linked(&s->seg, bucket) && !stamped_now(s, bucket))
-			tune_bucket(&s->seg, &s->policy, bucket, ticks_now, s);
+			(void)tune_bucket(&s->seg, &s->policy, bucket, ticks_now, s, &limit);
 	}
 	if (!lags)
 		p->behind -= n;

@@ -13,8 +13,14 @@
 #include <ration/ration.h>
 
 #include "client/memory.h"
+#include "shm/hash.h"
+#include "shm/slots.h"
 
 _Static_assert(sizeof(((struct limit_name *)0)->name) >= 2 * RATION_NAME_MAX + 2, "vendor/limit");
+
+#define MONTH_NS (UINT64_C(31) * 86400 * 1000000000)
+#define SLOTS_UNBOUNDED                                                                            \
+	(60 * TICKS_PER_SEC) /* as slots_first() holds them without a maximum hold */
 
 static int compare_names(const void *a, const void *b)
 {
@@ -41,25 +47,110 @@ static struct limit_name *find_name(const struct published *p, const char *name)
 	return NULL;
 }
 
+/* --- what a limit counts --- */
+
+static uint32_t hash_zone(const struct blob *blob, const struct blob_limit *limit)
+{
+	return limit->zone == BLOB_NO_INDEX
+		       ? 0
+		       : hash_unit(blob_text(blob, blob->zones[limit->zone].name));
+}
+
+static struct limit_shape shape_of(const struct blob *blob, const struct blob_limit *limit)
+{
+	struct limit_shape shape = {
+		.kind = limit->kind,
+		.scope = limit->scope,
+		.unit_hash = limit->unit_hash,
+		.role = limit->role,
+	};
+
+	if (limit->kind != KIND_WINDOW && limit->kind != KIND_ROLLING)
+		return shape;
+	shape.period_ns = limit->numbers.period_ns;
+	if (limit->kind == KIND_ROLLING) {
+		shape.delay_ns = limit->numbers.delay_ns;
+		return shape;
+	}
+	shape.calendar = limit->calendar;
+	shape.zone_hash = hash_zone(blob, limit);
+	shape.offset_ns = limit->offset_ns;
+	return shape;
+}
+
+static bool same_shape(const struct limit_shape *a, const struct limit_shape *b)
+{
+	return a->kind == b->kind && a->scope == b->scope && a->unit_hash == b->unit_hash &&
+	       a->role == b->role && a->calendar == b->calendar && a->zone_hash == b->zone_hash &&
+	       a->period_ns == b->period_ns && a->delay_ns == b->delay_ns &&
+	       a->offset_ns == b->offset_ns;
+}
+
+static uint64_t horizon_of(const struct blob_limit *limit, const struct blob_numbers *numbers)
+{
+	const bool month = limit->kind == KIND_WINDOW && limit->calendar == CALENDAR_MONTH;
+	uint64_t hold;
+
+	switch (limit->kind) {
+	case KIND_BUCKET:
+		return bucket_tolerance(numbers->effective);
+	case KIND_SLOTS:
+		hold = slots_hold(numbers->effective);
+		return hold ? hold : SLOTS_UNBOUNDED;
+	default:
+		/* Days may have 25 hours, and windows a guard. */
+		return 2 * TICKS_PER_NS *
+		       ((month ? MONTH_NS : numbers->period_ns) + numbers->delay_ns);
+	}
+}
+
+/* --- names --- */
+
 static void name_limit(const struct blob *blob, uint32_t i, struct limit_name *ret)
 {
 	const struct blob_limit *limit = &blob->limits[i];
 	const char *vendor = blob_text(blob, limit->vendor);
 
-	*ret = (struct limit_name){.limit = i, .kind = limit->kind, .scope = limit->scope};
+	*ret = (struct limit_name){
+		.limit = i,
+		.horizon = horizon_of(limit, &limit->numbers),
+		.shape = shape_of(blob, limit),
+	};
 	snprintf(ret->name, sizeof(ret->name), "%s%s%s", vendor, *vendor ? "/" : "",
 		 blob_text(blob, limit->name));
 }
 
-/*
- * Two different shapes under one name: the buckets of the later one begin spent, for as long as we
- * live.
- */
-static void inherit(struct limit_name *name, const struct limit_name *old)
+/* Tenants' numbers may take longer. */
+static void stretch_horizons(struct limit_name *names, const struct blob *blob)
 {
-	name->flags = old->flags;
-	if (name->kind != old->kind || name->scope != old->scope)
-		name->flags |= LIMIT_STARTS_SPENT;
+	const uint32_t n = blob->header->tables[BLOB_OVERRIDES].count;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct blob_override *override = &blob->overrides[i];
+		struct limit_name *name = &names[override->limit];
+		const uint64_t horizon =
+			horizon_of(&blob->limits[override->limit], &override->numbers);
+
+		if (horizon > name->horizon)
+			name->horizon = horizon;
+	}
+}
+
+/*
+ * Two different shapes under one name: other buckets, which begin spent until both what the old ones gave and what the
+ * new ones would count of it has passed.
+ */
+static void inherit(struct limit_name *name, const struct limit_name *old, uint64_t generation,
+		    uint64_t now)
+{
+	name->life = old->life;
+	name->spent_until = old->spent_until;
+	if (old->limit == BLOB_NO_INDEX && old->horizon > name->horizon)
+		name->horizon = old->horizon;
+	if (same_shape(&name->shape, &old->shape))
+		return;
+	name->life = (uint32_t)generation;
+	name->spent_until = now + (old->horizon > name->horizon ? old->horizon : name->horizon);
 }
 
 static void sort_names(struct published *p)
@@ -68,7 +159,8 @@ static void sort_names(struct published *p)
 }
 
 /* All limits of the blob, then all names that only earlier policies had. */
-static int make_names(struct published *p, const struct blob *blob, const struct published *before)
+static int make_names(struct published *p, const struct blob *blob, const struct published *before,
+		      uint64_t now)
 {
 	const uint32_t n_before = before ? before->n_names : 0;
 	uint32_t n_gone = 0;
@@ -78,13 +170,14 @@ static int make_names(struct published *p, const struct blob *blob, const struct
 		return -ENOMEM;
 	for (uint32_t i = 0; i < blob->n_limits; i++)
 		name_limit(blob, i, &p->names[i]);
+	stretch_horizons(p->names, blob);
 	p->n_names = blob->n_limits;
 	sort_names(p);
 	for (uint32_t i = 0; i < n_before; i++) {
 		struct limit_name *name = find_name(p, before->names[i].name);
 
 		if (name) {
-			inherit(name, &before->names[i]);
+			inherit(name, &before->names[i], blob->header->generation, now);
 		} else {
 			p->names[blob->n_limits + n_gone] = before->names[i];
 			p->names[blob->n_limits + n_gone++].limit = BLOB_NO_INDEX;
@@ -95,29 +188,52 @@ static int make_names(struct published *p, const struct blob *blob, const struct
 	return 0;
 }
 
+static int find_parts(struct published *p, const struct blob *blob)
+{
+	p->in_parts = calloc((size_t)blob->n_limits + 1, sizeof(*p->in_parts));
+	if (!p->in_parts)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < blob->n_limits; i++) {
+		const struct blob_limit *limit = &blob->limits[i];
+
+		if (limit->role != LIMIT_GUARANTEE || limit->kind == KIND_BUCKET)
+			continue;
+		p->in_parts[i] = p->in_parts[limit->parent] = true;
+	}
+	return 0;
+}
+
 /* The blob is still ours alone: not yet sealed. */
-static void mark_spent(const struct published *p, const struct policy *policy)
+static void mark_lives(const struct published *p, const struct policy *policy)
 {
 	char *base = policy->blob;
 	const struct blob_header *header = policy->blob;
 	struct blob_limit *limits = (void *)(base + header->tables[BLOB_LIMITS].offset);
 
-	for (uint32_t i = 0; i < p->n_names; i++)
-		if (p->names[i].limit != BLOB_NO_INDEX)
-			limits[p->names[i].limit].flags |= p->names[i].flags;
+	for (uint32_t i = 0; i < p->n_names; i++) {
+		const struct limit_name *name = &p->names[i];
+
+		if (name->limit == BLOB_NO_INDEX)
+			continue;
+		limits[name->limit].life = name->life;
+		limits[name->limit].spent_until = name->spent_until;
+	}
 }
 
-static int seal(struct published *p, const struct policy *policy, const struct published *before)
+static int seal(struct published *p, const struct policy *policy, const struct published *before,
+		uint64_t now)
 {
 	struct blob blob;
 	int result;
 
 	if (!blob_open(policy->blob, policy->size, &blob))
 		return RATION_EPOLICY;
-	result = make_names(p, &blob, before);
+	result = make_names(p, &blob, before, now);
+	if (result == 0)
+		result = find_parts(p, &blob);
 	if (result < 0)
 		return result;
-	mark_spent(p, policy);
+	mark_lives(p, policy);
 	result = memory_make_policy(policy->blob, policy->size, &p->fd);
 	if (result < 0)
 		return result;
@@ -126,7 +242,7 @@ static int seal(struct published *p, const struct policy *policy, const struct p
 }
 
 int published_make(struct published *ret, const char *path, uint64_t generation,
-		   const uint64_t hash_key[2], const struct published *before,
+		   const uint64_t hash_key[2], const struct published *before, uint64_t now,
 		   policy_report *report, void *user)
 {
 	struct published p = {.fd = -1};
@@ -135,7 +251,7 @@ int published_make(struct published *ret, const char *path, uint64_t generation,
 
 	if (result < 0)
 		return result;
-	result = seal(&p, &policy, before);
+	result = seal(&p, &policy, before, now);
 	policy_free(&policy);
 	if (result < 0)
 		published_free(&p);
@@ -150,7 +266,13 @@ void published_free(struct published *published)
 		close(published->fd);
 	memory_unmap_policy(&published->blob);
 	free(published->names);
+	free(published->in_parts);
 	*published = (struct published){.fd = -1};
+}
+
+const struct limit_name *published_name(const struct published *published, const char *name)
+{
+	return find_name(published, name);
 }
 
 uint32_t published_limit(const struct published *published, const char *name)

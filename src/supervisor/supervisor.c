@@ -1,5 +1,5 @@
 /*
- * supervisor/supervisor.c - start, reload, stop
+ * supervisor/supervisor.c - start and stop
  * SPDX-License-Identifier: MIT
  */
 #include "supervisor/supervisor.h"
@@ -15,7 +15,6 @@
 #include <sys/resource.h>
 #include <sysexits.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <ration/ration.h>
@@ -29,93 +28,18 @@ static int failed(const char *what, int error)
 	return EX_OSERR;
 }
 
-/* --- the policy --- */
-
-static void log_message(void *user, const struct policy_message *m)
-{
-	static const struct {
-		int priority;
-		const char *word;
-	} severities[] = {
-		[POLICY_ERROR] = {LOG_ERR, "error"},
-		[POLICY_WARNING] = {LOG_WARNING, "warning"},
-	};
-
-	(void)user;
-	log_event(severities[m->severity].priority, "policy-%s where=\"%s:%u:%u\" text=\"%s\"",
-		  severities[m->severity].word, m->file, m->line, m->column, m->text);
-}
-
 static int load_first_policy(struct supervisor *s)
 {
 	int result;
 
 	if (getrandom(s->hash_key, sizeof(s->hash_key), 0) != sizeof(s->hash_key))
 		return failed("getrandom", -errno);
-	result = published_make(&s->policy, s->options->policy, 1, s->hash_key, NULL, log_message,
-				NULL);
+	result = published_make(&s->policy, s->options->policy, 1, s->hash_key, NULL, 0,
+				reload_message, NULL);
 	if (result == 0)
 		return 0;
 	failed("policy", result);
 	return result == -ENOMEM ? EX_OSERR : EX_CONFIG;
-}
-
-/*
- * Order: buckets first, then the policy into every socket, then the word that makes workers look
- * there.
- */
-static void publish(struct supervisor *s, struct published *policy)
-{
-	const uint64_t generation = policy->blob.header->generation;
-	struct patrol_counts counts;
-	uint32_t waiting;
-
-	published_free(&s->policy);
-	s->policy = *policy;
-	counts = patrol_all(s);
-	waiting = roster_tell(s);
-	/* Pairs with the acquire load in workers: who sees it finds the packet in the socket. */
-	shm_store(&s->seg.control->policy_generation, generation);
-	log_event(LOG_NOTICE,
-		  "reloaded generation=%" PRIu64 " limits=%u buckets=%u changed=%u orphans=%u "
-		  "unreadable=%u workers=%u waiting=%u",
-		  generation, s->policy.blob.n_limits, counts.linked, counts.changed,
-		  counts.orphans, counts.unreadable, s->ledger.n_taken, waiting);
-}
-
-static uint64_t monotonic_usec(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
-static void notify_status(const struct supervisor *s, const char *state, const char *remark)
-{
-	sd_notifyf(0, "%s\nSTATUS=Serving %s, generation %" PRIu64 ", on %s%s", state,
-		   s->options->policy, s->policy.blob.header->generation, s->place.address.sun_path,
-		   remark);
-}
-
-static void reload(struct supervisor *s)
-{
-	struct published next;
-	int result;
-
-	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, monotonic_usec());
-	wallclock_confirm(s);
-	result = published_make(&next, s->options->policy, s->policy.blob.header->generation + 1,
-				s->hash_key, &s->policy, log_message, NULL);
-	if (result == 0)
-		publish(s, &next);
-	else
-		log_event(LOG_ERR,
-			  "reload-failed path=\"%s\" error=\"%s\" kept-generation=%" PRIu64,
-			  s->options->policy,
-			  result == -EINVAL ? "the policy has errors" : ration_strerror(result),
-			  s->policy.blob.header->generation);
-	notify_status(s, "READY=1", result == 0 ? "" : " (the last reload was refused)");
 }
 
 /* --- signals --- */
@@ -123,7 +47,7 @@ static void reload(struct supervisor *s)
 static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *user)
 {
 	(void)source, (void)info;
-	reload(user);
+	reload_policy(user);
 	return 0;
 }
 
@@ -196,7 +120,12 @@ static int open_reader(int fd)
 static int make_memory(struct supervisor *s)
 {
 	const struct seg_config *config = &s->options->config;
-	int result = memory_make_state(config, clock_boot_ns(), &s->state_fd, &s->seg);
+	struct seg_config with_ours = *config;
+	int result;
+
+	with_ours.workers++; /* the last slot is ours, to make buckets */
+	s->maker = config->workers;
+	result = memory_make_state(&with_ours, clock_boot_ns(), &s->state_fd, &s->seg);
 
 	if (result < 0)
 		return failed("state-memory", result);
@@ -245,8 +174,8 @@ static int start(struct supervisor *s)
 		  "ready socket=\"%s\" policy=\"%s\" limits=%u buckets=%u workers=%u "
 		  "bytes=%" PRIu64,
 		  s->place.address.sun_path, s->options->policy, s->policy.blob.n_limits,
-		  s->seg.n_buckets, s->seg.n_workers, s->seg.size);
-	notify_status(s, "READY=1", "");
+		  s->seg.n_buckets, s->ledger.n_workers, s->seg.size);
+	reload_status(s, "READY=1", "");
 	return 0;
 }
 

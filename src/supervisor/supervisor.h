@@ -11,6 +11,7 @@
  *	ledger		who the workers are
  *	roster		giving slots, death, detach, telling workers of a new policy
  *	published	the policy
+ *	reload, carry	a new one
  *	tune, patrol	keeping live buckets right
  *	wallclock	which time it is for windows
  */
@@ -63,6 +64,7 @@ struct supervisor {
 	struct place place;
 	sd_event_source *listening;
 	uint64_t hash_key[2];
+	uint32_t maker; /* worker slot of our own, to make buckets */
 	int state_fd;
 	int state_reader_fd; /* the same, opened read-only: for observers */
 	struct seg seg;
@@ -76,6 +78,7 @@ struct supervisor {
 	struct patrol patrol;
 	struct wall wall;
 	enum wall_event wall_said; /* the last one, so that each is logged once */
+	int64_t wall_latest;       /* ns since 1970: the latest that windows have gone by */
 	int status;                /* to exit with */
 };
 
@@ -119,17 +122,27 @@ bool roster_lags(const struct supervisor *s);
 void roster_mend(struct supervisor *s);
 void roster_stop(struct supervisor *s);
 
+/* --- reload.c --- */
+
+/* Compile the file again and publish it, or keep what there is; either way say so. */
+void reload_policy(struct supervisor *s);
+/* Tell the service manager. */
+void reload_status(const struct supervisor *s, const char *state, const char *remark);
+/* A policy_report: into the log. */
+void reload_message(void *user, const struct policy_message *message);
+
 /* --- patrol.c --- */
 
 int patrol_start(struct supervisor *s);
-/* All buckets at once, for a new policy. */
+/* All buckets at once, for a new policy; before: the one that it replaces. */
 struct patrol_counts {
 	uint32_t linked;
 	uint32_t changed;
+	uint32_t carried;
 	uint32_t orphans;
 	uint32_t unreadable;
 };
-struct patrol_counts patrol_all(struct supervisor *s);
+struct patrol_counts patrol_all(struct supervisor *s, const struct published *before);
 
 /* --- wallclock.c --- */
 

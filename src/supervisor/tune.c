@@ -1,50 +1,38 @@
 /*
  * supervisor/tune.c - the numbers of live buckets follow the policy
  * SPDX-License-Identifier: MIT
+ *
+ * What was spent stays spent, in units: a token bucket's backlog is worked out anew (bucket_retune()); windows and
+ * rolling periods count units anyway; leases stay until they end (slots_retune()).
  */
 #include "supervisor/tune.h"
 
-#include "client/client.h"
-#include "shm/hash.h"
-#include "shm/names.h"
+#include "shm/slots.h"
 
-/* What a cold line says, copied out once. */
-struct described {
-	char limit[sizeof(((struct limit_name *)0)->name) + 1];
-	char value[KEY_FIELDS][RATION_KEY_MAX + 2]; /* a longer one cannot pass for a shorter */
-	const char *field[KEY_FIELDS];
-	uint32_t scope;
-};
-
-static void describe(const struct seg *seg, uint32_t bucket, struct described *d)
+static bool retune(struct seg *seg, const struct record *record, uint64_t wanted, seg_clock *clock,
+		   void *user)
 {
-	const struct seg_cold *cold = &seg->cold[bucket];
+	struct seg_hot *hot = &seg->hot[record->bucket];
 
-	names_copy(seg, shm_half_load(&cold->names[NAME_LIMIT]), d->limit, sizeof(d->limit));
-	for (int i = 0; i < KEY_FIELDS; i++) {
-		names_copy(seg, shm_half_load(&cold->names[NAME_TENANT + i]), d->value[i],
-			   sizeof(d->value[i]));
-		d->field[i] = d->value[i];
+	switch (record->kind) {
+	case KIND_BUCKET:
+		return bucket_retune(hot, wanted, clock, user);
+	case KIND_SLOTS:
+		slots_retune(seg, record->bucket, wanted);
+		return true;
+	default:
+		shm_store(&hot->numbers, wanted);
+		return true;
 	}
-	d->scope = shm_half_load(&cold->scope);
 }
 
-static bool identity_matches(const struct seg_hot *hot, struct hash128 identity)
+enum tune_result tune_record(struct seg *seg, const struct record *record, const struct blob *blob,
+			     uint32_t limit, seg_clock *clock, void *user)
 {
-	return shm_load_relaxed(&hot->identity[0]) == identity.word[0] &&
-	       shm_load_relaxed(&hot->identity[1]) == identity.word[1];
-}
-
-/* A limit that kept its name but changed its shape has other buckets: these are orphans. */
-static bool same_shape(const struct blob_limit *limit, const struct seg_hot *hot, uint32_t scope)
-{
-	return limit->scope == scope && limit->kind == (shm_half_load(&hot->kind) & 0xff);
-}
-
-static enum tune_result set_numbers(struct seg_hot *hot, bucket_numbers wanted, seg_clock *clock,
-				    void *user)
-{
-	const bucket_numbers found = shm_load_relaxed(&hot->numbers);
+	const uint64_t wanted = bucket_restamp(record_numbers(record, blob, limit)->effective,
+					       (uint32_t)blob->header->generation);
+	struct seg_hot *hot = &seg->hot[record->bucket];
+	const uint64_t found = shm_load_relaxed(&hot->numbers);
 
 	if (found == wanted)
 		return TUNE_SAME;
@@ -56,29 +44,26 @@ static enum tune_result set_numbers(struct seg_hot *hot, bucket_numbers wanted, 
 		shm_store(&hot->numbers, wanted);
 		return TUNE_SAME;
 	}
-	return bucket_retune(hot, wanted, clock, user) ? TUNE_CHANGED : TUNE_BUSY;
+	return retune(seg, record, wanted, clock, user) ? TUNE_CHANGED : TUNE_BUSY;
 }
 
 enum tune_result tune_bucket(struct seg *seg, const struct published *published, uint32_t bucket,
-			     seg_clock *clock, void *user)
+			     seg_clock *clock, void *user, uint32_t *ret_limit)
 {
-	const struct blob *blob = &published->blob;
-	struct seg_hot *hot = &seg->hot[bucket];
-	const struct blob_numbers *numbers;
-	struct described d;
-	uint32_t limit, tenant;
+	const struct limit_name *name;
+	struct record record;
 
-	describe(seg, bucket, &d);
-	limit = published_limit(published, d.limit);
-	if (limit == BLOB_NO_INDEX || !same_shape(&blob->limits[limit], hot, d.scope))
+	*ret_limit = BLOB_NO_INDEX;
+	record_read(seg, bucket, &record);
+	name = published_name(published, record.limit);
+	/* A limit that kept its name but changed its shape has other buckets: these are orphans. */
+	if (!name || name->limit == BLOB_NO_INDEX)
 		return TUNE_ORPHAN;
-	if (!identity_matches(hot, client_identity(blob, limit, d.field)))
-		return TUNE_UNREADABLE;
-	/* The tenant counts only where the scope names it, so it is part of what was hashed. */
-	tenant = d.scope & RATION_SCOPE_TENANT ? blob_find_tenant(blob, d.field[KEY_TENANT])
-					       : BLOB_NO_INDEX;
-	numbers = blob_numbers_for(blob, limit, tenant);
-	return set_numbers(hot,
-			   bucket_restamp(numbers->effective, (uint32_t)blob->header->generation),
-			   clock, user);
+	if (!record_is(seg, &record, &published->blob, name->limit))
+		return name->life > 0 || name->shape.kind != record.kind ||
+				       name->shape.scope != record.scope
+			       ? TUNE_ORPHAN
+			       : TUNE_UNREADABLE;
+	*ret_limit = name->limit;
+	return tune_record(seg, &record, &published->blob, name->limit, clock, user);
 }

@@ -1,15 +1,11 @@
 /*
  * supervisor/tune.h - the numbers of live buckets follow the policy
  * SPDX-License-Identifier: MIT
- *
- * A bucket says in its cold line what it counts, so the supervisor can tell which limit of any
- * policy it belongs to, and for which tenant. Those names are for display and any worker can
- * scribble over them; they are believed only if hashing them gives the bucket's identity.
  */
 #ifndef RATION_SUPERVISOR_TUNE_H
 #define RATION_SUPERVISOR_TUNE_H
 
-#include "supervisor/published.h"
+#include "supervisor/record.h"
 
 enum tune_result {
 	TUNE_SAME,
@@ -19,13 +15,15 @@ enum tune_result {
 	TUNE_UNREADABLE, /* its names do not give its identity: left as it is */
 };
 
-/* bucket: a linked record. Repeatable at any point. */
+/*
+ * bucket: a linked record. Repeatable at any point. ret_limit: of the policy, or BLOB_NO_INDEX for what is left as
+ * it is.
+ */
 enum tune_result tune_bucket(struct seg *seg, const struct published *published, uint32_t bucket,
-			     seg_clock *clock, void *user);
+			     seg_clock *clock, void *user, uint32_t *ret_limit);
 
-static inline bool bucket_linked(const struct seg *seg, uint32_t bucket)
-{
-	return shm_load(&seg->cold[bucket].owner) == COLD_LINKED;
-}
+/* The same for a record that is known to be of that limit. */
+enum tune_result tune_record(struct seg *seg, const struct record *record, const struct blob *blob,
+			     uint32_t limit, seg_clock *clock, void *user);
 
 #endif

@@ -39,7 +39,11 @@ static void say(enum wall_event event, int64_t ahead)
 static void publish(struct supervisor *s)
 {
 	/* Nothing is published by it but itself. */
+	const int64_t wall = (int64_t)(supervisor_now(s) / TICKS_PER_NS) + s->wall.offset;
+
 	shm_store(&s->seg.control->wall_offset, (uint64_t)s->wall.offset);
+	if (wall > s->wall_latest)
+		s->wall_latest = wall;
 }
 
 /* Only we write this word. */

@@ -1,0 +1,108 @@
+/*
+ * supervisor/reload.c - a new policy, all of it or nothing
+ * SPDX-License-Identifier: MIT
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <ration/ration.h>
+
+#include "shm/queue.h"
+#include "supervisor/supervisor.h"
+
+void reload_message(void *user, const struct policy_message *m)
+{
+	static const struct {
+		int priority;
+		const char *word;
+	} severities[] = {
+		[POLICY_ERROR] = {LOG_ERR, "error"},
+		[POLICY_WARNING] = {LOG_WARNING, "warning"},
+	};
+
+	(void)user;
+	log_event(severities[m->severity].priority, "policy-%s where=\"%s:%u:%u\" text=\"%s\"",
+		  severities[m->severity].word, m->file, m->line, m->column, m->text);
+}
+
+void reload_status(const struct supervisor *s, const char *state, const char *remark)
+{
+	sd_notifyf(0, "%s\nSTATUS=Serving %s, generation %" PRIu64 ", on %s%s", state,
+		   s->options->policy, s->policy.blob.header->generation, s->place.address.sun_path,
+		   remark);
+}
+
+/* Whoever waits went by other numbers: each looks again, and sleeps on if it must. */
+static void wake_waiters(struct supervisor *s)
+{
+	for (uint32_t queue = 0; queue < s->seg.n_queues; queue++) {
+		for (uint32_t place = 0; place < QUEUE_PLACES; place++) {
+			const struct queue_place at = {
+				queue, place, shm_load(&s->seg.queues[queue].place[place].owner)};
+			shm_half *futex =
+				at.owner ? queue_wake(&s->seg, &at, supervisor_now(s)) : NULL;
+
+			if (futex)
+				(void)syscall(SYS_futex, futex, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+		}
+	}
+}
+
+/*
+ * Order: buckets first, then the policy into every socket, then the word that makes workers look
+ * there, and last those who sleep.
+ */
+static void publish(struct supervisor *s, struct published *policy)
+{
+	const uint64_t generation = policy->blob.header->generation;
+	struct published before = s->policy;
+	struct patrol_counts counts;
+	uint32_t waiting;
+
+	s->policy = *policy;
+	counts = patrol_all(s, &before);
+	published_free(&before);
+	waiting = roster_tell(s);
+	/* Pairs with the acquire load in workers: who sees it finds the packet in the socket. */
+	shm_store(&s->seg.control->policy_generation, generation);
+	wake_waiters(s);
+	log_event(LOG_NOTICE,
+		  "reloaded generation=%" PRIu64 " limits=%u buckets=%u changed=%u carried=%u "
+		  "orphans=%u unreadable=%u workers=%u waiting=%u",
+		  generation, s->policy.blob.n_limits, counts.linked, counts.changed,
+		  counts.carried, counts.orphans, counts.unreadable, s->ledger.n_taken, waiting);
+}
+
+static uint64_t monotonic_usec(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+void reload_policy(struct supervisor *s)
+{
+	struct published next;
+	int result;
+
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, monotonic_usec());
+	wallclock_confirm(s);
+	result = published_make(&next, s->options->policy, s->policy.blob.header->generation + 1,
+				s->hash_key, &s->policy, supervisor_now(s), reload_message, NULL);
+	if (result == 0)
+		publish(s, &next);
+	else
+		log_event(LOG_ERR,
+			  "reload-failed path=\"%s\" error=\"%s\" kept-generation=%" PRIu64,
+			  s->options->policy,
+			  result == -EINVAL ? "the policy has errors" : ration_strerror(result),
+			  s->policy.blob.header->generation);
+	reload_status(s, "READY=1", result == 0 ? "" : " (the last reload was refused)");
+}

@@ -1,0 +1,167 @@
+/*
+ * supervisor/spent.c - what was spent of a bucket, for another that is to count on
+ * SPDX-License-Identifier: MIT
+ */
+#include "supervisor/spent.h"
+
+#include "shm/rolling.h"
+#include "shm/window.h"
+
+#define NS_PER_SEC UINT64_C(1000000000)
+
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+	return b > UINT64_MAX - a ? UINT64_MAX : a + b;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* --- shapes --- */
+
+struct calendar_window spent_window(const struct carry *c, const struct blob *blob,
+				    const struct blob_limit *limit)
+{
+	const struct calendar calendar = blob_calendar(blob, limit);
+	struct calendar_window window;
+
+	calendar_find(&calendar, c->wall, &window);
+	return window;
+}
+
+void spent_shape(const struct carry *c, const struct blob *blob, const struct blob_limit *limit,
+		 const struct blob_numbers *numbers, struct link *link)
+{
+	uint64_t skew = 0, delay = 0;
+	struct calendar_window window;
+
+	if (limit->kind == KIND_ROLLING)
+		link->shape[ROLLING_CELL_TICKS] =
+			rolling_cell_ticks(numbers->period_ns, numbers->delay_ns);
+	if (limit->kind != KIND_WINDOW)
+		return;
+	for (uint32_t i = 0; i < blob->n_vendors; i++) {
+		if (blob->vendors[i].clock_skew_ns > skew)
+			skew = blob->vendors[i].clock_skew_ns;
+		if (blob->vendors[i].delay_ns > delay)
+			delay = blob->vendors[i].delay_ns;
+	}
+	window = spent_window(c, blob, limit);
+	link->shape[WINDOW_INDEX] = window.index;
+	link->shape[WINDOW_START] = (uint64_t)window.start;
+	link->shape[WINDOW_END] = (uint64_t)window.end;
+	link->shape[WINDOW_BEFORE] = skew + delay;
+	link->shape[WINDOW_AFTER] = skew;
+}
+
+/* --- closing --- */
+
+static uint64_t millirate_of(uint64_t amount, uint64_t period_ns)
+{
+	return (uint64_t)((unsigned __int128)amount * 1000 * NS_PER_SEC / period_ns) + 1;
+}
+
+/*
+ * So much is charged that it takes an hour to drain. What it took is known exactly, so what was there before is too, unless
+ * it was in debt: then it counts as spent in any case.
+ */
+static struct spent close_bucket(const struct carry *c, struct seg_hot *hot)
+{
+	const bucket_numbers numbers = shm_load_relaxed(&hot->numbers);
+	const uint64_t all = bucket_tolerance(numbers);
+	const uint64_t hold = all > BUCKET_DEBT_MAX ? all : BUCKET_DEBT_MAX;
+	const uint64_t one = bucket_cost(numbers, 1);
+	struct spent spent = {.units = bucket_burst(numbers),
+			      .millirate = bucket_millirate(numbers) + 1,
+			      .known_ns = UINT64_MAX,
+			      .drains = true};
+	uint64_t tat, now;
+
+	if (!bucket_debit(hot, shm_half_load(&hot->generation), hold, c->now) || one == 0)
+		return (struct spent){0};
+	tat = shm_load(&hot->state[0]);
+	now = c->clock(c->user);
+	if (tat < hold || tat - hold <= now)
+		spent.units = 0;
+	else
+		spent.units = least(spent.units, (tat - hold - now) / one + 1);
+	return spent;
+}
+
+/* This window and the next: whoever has not heard by then is asleep, and has no permit that is good. */
+static struct spent close_window(const struct carry *c, const struct record *record,
+				 const struct blob_limit *limit)
+{
+	struct seg_hot *hot = &c->seg->hot[record->bucket];
+	const struct blob *blob = &c->before->blob;
+	const struct calendar calendar = blob_calendar(blob, limit);
+	const uint64_t amount = window_amount(shm_load_relaxed(&hot->numbers));
+	const struct calendar_window window = spent_window(c, blob, limit);
+	struct calendar_window last;
+	uint64_t before, present, next;
+
+	calendar_find(&calendar, window.start - 1, &last);
+	before = window_used(hot, last.index);
+	if (!window_burden(hot, window.index, amount, &present) ||
+	    !window_burden(hot, window.index + 1, amount, &next))
+		return (struct spent){0};
+	return (struct spent){
+		.units = sum(before, sum(present, next)),
+		.millirate = millirate_of(amount, (uint64_t)(window.start - last.start)),
+		.known_ns = (uint64_t)(c->wall - last.start),
+	};
+}
+
+struct spent spent_close(const struct carry *c, const struct record *record,
+			 const struct blob_limit *limit)
+{
+	switch (record->kind) {
+	case KIND_BUCKET:
+		return close_bucket(c, &c->seg->hot[record->bucket]);
+	case KIND_WINDOW:
+		return close_window(c, record, limit);
+	default: /* leases end by themselves, and say nothing about rates */
+		return (struct spent){0};
+	}
+}
+
+/* --- counting on --- */
+
+static uint64_t within(const struct spent *spent, uint64_t ns)
+{
+	const unsigned __int128 drained =
+		(unsigned __int128)spent->millirate * ns / (1000 * NS_PER_SEC) + 1;
+
+	if (ns > spent->known_ns)
+		return BIRTH_SPENT;
+	if (!spent->drains)
+		return spent->units;
+	return drained > UINT64_MAX ? BIRTH_SPENT : sum(spent->units, (uint64_t)drained);
+}
+
+/* A bucket that is slower than its predecessor counts for longer than that remembers. */
+static uint64_t spent_of_bucket(const struct spent *spent, const struct blob_numbers *numbers)
+{
+	return bucket_millirate(numbers->effective) >= spent->millirate ? spent->units
+									: BIRTH_SPENT;
+}
+
+uint64_t spent_of(const struct carry *c, const struct spent *spent, const struct blob_limit *limit,
+		  const struct blob_numbers *numbers, const struct link *link)
+{
+	if (spent->known_ns == 0)
+		return BIRTH_SPENT;
+	switch (limit->kind) {
+	case KIND_BUCKET:
+		return spent_of_bucket(spent, numbers);
+	case KIND_WINDOW:
+		return within(spent, (uint64_t)c->wall - link->shape[WINDOW_START] +
+					     link->shape[WINDOW_BEFORE]);
+	case KIND_ROLLING:
+		return within(spent, numbers->period_ns + numbers->delay_ns);
+	default:
+		return BIRTH_SPENT;
+	}
+}

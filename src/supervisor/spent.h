@@ -1,0 +1,35 @@
+/*
+ * supervisor/spent.h - what was spent of a bucket, for another that is to count on
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RATION_SUPERVISOR_SPENT_H
+#define RATION_SUPERVISOR_SPENT_H
+
+#include "client/make.h"
+#include "supervisor/carry.h"
+
+/* In the last T ns at most that many units, for T up to known_ns; where it drains, and what its rate gave in T. */
+struct spent {
+	uint64_t units;
+	uint64_t millirate; /* that it gives for long; rounded up */
+	uint64_t known_ns;  /* 0: nothing is known */
+	bool drains;
+};
+
+/* Close a bucket: nothing more is admitted, for longer than any worker can be behind. What had been spent of it. */
+struct spent spent_close(const struct carry *c, const struct record *record,
+			 const struct blob_limit *limit);
+
+/* How much of a limit's new bucket is spent, if that was spent of its predecessor; BIRTH_SPENT: all. */
+uint64_t spent_of(const struct carry *c, const struct spent *spent, const struct blob_limit *limit,
+		  const struct blob_numbers *numbers, const struct link *link);
+
+/* The shape that a limit's buckets have now (link->shape), with the longest guard of all vendors. */
+void spent_shape(const struct carry *c, const struct blob *blob, const struct blob_limit *limit,
+		 const struct blob_numbers *numbers, struct link *link);
+
+/* The window that is now. */
+struct calendar_window spent_window(const struct carry *c, const struct blob *blob,
+				    const struct blob_limit *limit);
+
+#endif
