@@ -8,8 +8,10 @@
  * While a worker lags behind, every bucket whose numbers carry another generation's stamp is looked
  * at every second.
  */
-#include "shm/bucket.h"
 #include "shm/contest.h"
+#include "shm/slots.h"
+#include "shm/window.h"
+#include "supervisor/carry.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/tune.h"
 
@@ -46,7 +48,7 @@ static uint64_t ticks_now(void *user)
 /* Of no limit that the policy has, or under names that do not fit: nobody knows its numbers. */
 static void say_corrupt(struct supervisor *s, uint32_t bucket)
 {
-	if (log_allowed(&s->problems, "problem"))
+	if (log_allowed(&s->corrupt, "corrupt"))
 		log_event(LOG_WARNING, "corrupt bucket=%u", bucket);
 }
 

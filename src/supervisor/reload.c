@@ -41,16 +41,14 @@ void reload_status(const struct supervisor *s, const char *state, const char *re
 /* Whoever waits went by other numbers: each looks again, and sleeps on if it must. */
 static void wake_waiters(struct supervisor *s)
 {
-	for (uint32_t queue = 0; queue < s->seg.n_queues; queue++) {
-		for (uint32_t place = 0; place < QUEUE_PLACES; place++) {
-			const struct queue_place at = {
-				queue, place, shm_load(&s->seg.queues[queue].place[place].owner)};
-			shm_half *futex =
-				at.owner ? queue_wake(&s->seg, &at, supervisor_now(s)) : NULL;
+	for (uint32_t i = 0; i < s->seg.n_queues * QUEUE_PLACES; i++) {
+		struct queue_place at = {.queue = i / QUEUE_PLACES, .place = i % QUEUE_PLACES};
+		shm_half *futex;
 
-			if (futex)
-				(void)syscall(SYS_futex, futex, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
-		}
+		at.owner = shm_load(&s->seg.queues[at.queue].place[at.place].owner);
+		futex = at.owner ? queue_wake(&s->seg, &at, supervisor_now(s)) : NULL;
+		if (futex)
+			(void)syscall(SYS_futex, futex, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 	}
 }
 
@@ -73,10 +71,10 @@ static void publish(struct supervisor *s, struct published *policy)
 	shm_store(&s->seg.control->policy_generation, generation);
 	wake_waiters(s);
 	log_event(LOG_NOTICE,
-		  "reloaded generation=%" PRIu64 " limits=%u buckets=%u changed=%u carried=%u "
-		  "orphans=%u unreadable=%u workers=%u waiting=%u",
+		  "reloaded generation=%" PRIu64 " limits=%u buckets=%u changed=%u orphans=%u "
+		  "unreadable=%u carried=%u workers=%u waiting=%u",
 		  generation, s->policy.blob.n_limits, counts.linked, counts.changed,
-		  counts.carried, counts.orphans, counts.unreadable, s->ledger.n_taken, waiting);
+		  counts.orphans, counts.unreadable, counts.carried, s->ledger.n_taken, waiting);
 }
 
 static uint64_t monotonic_usec(void)

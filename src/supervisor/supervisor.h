@@ -75,6 +75,7 @@ struct supervisor {
 	uint64_t greeted; /* connections so far */
 	struct log_limit refusals;
 	struct log_limit problems;
+	struct log_limit corrupt;
 	struct patrol patrol;
 	struct wall wall;
 	enum wall_event wall_said; /* the last one, so that each is logged once */
