@@ -4,18 +4,10 @@
  */
 #include "supervisor/carry.h"
 
+#include "shm/rolling.h"
+#include "shm/saturate.h"
 #include "shm/window.h"
 #include "supervisor/spent.h"
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t minus(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : 0;
-}
 
 /* --- making a bucket as a worker would --- */
 
@@ -140,27 +132,49 @@ static void list_gone(const struct carry *c, const struct record *key, uint32_t 
 	}
 }
 
-/* Counted after the new, smaller numbers stand, so that no charge goes by unseen. */
+/* The parts of a limit are all of its kind, and both kinds keep the amount in the same place. */
+static uint64_t amount_of(const struct carry *c, const struct part *part)
+{
+	return window_amount(shm_load_relaxed(&c->seg->hot[part->record.bucket].numbers));
+}
+
+/* False: nothing was done. */
+static bool burden(const struct carry *c, const struct parts *parts, uint32_t bucket, uint32_t kind,
+		   uint32_t k, uint64_t units, uint64_t *ret_before)
+{
+	struct seg_hot *hot = &c->seg->hot[bucket];
+	const struct charge_ref to = {.bucket = bucket,
+				      .generation = shm_half_load(&hot->generation)};
+
+	if (kind == KIND_WINDOW)
+		return window_burden(hot, parts->index + k, units, ret_before);
+	if (k > 0 || !rolling_debit(c->seg, &to, units, c->now))
+		return false;
+	*ret_before = minus(rolling_used(c->seg, bucket, c->now), units);
+	return true;
+}
+
+/*
+ * Counted after the new, smaller numbers stand, so that no charge goes by unseen: rolling periods are burdened with one
+ * unit to that end, which makes whoever looked before look again.
+ */
 static void count_used(const struct carry *c, const struct parts *parts, struct part *part)
 {
-	struct seg_hot *hot = &c->seg->hot[part->record.bucket];
-	const bool gone = part->limit == BLOB_NO_INDEX;
-	const uint64_t all = window_amount(shm_load_relaxed(&hot->numbers));
+	const uint32_t kind = part->record.kind;
+	const uint64_t all = amount_of(c, part);
+	const uint64_t units = part->limit == BLOB_NO_INDEX ? all : kind == KIND_ROLLING;
 
-	for (uint32_t k = 0; k < 2; k++) {
-		if (!window_burden(hot, parts->index + k, gone ? all : 0, &part->used[k]))
+	for (uint32_t k = 0; k < 1u + (kind == KIND_WINDOW); k++) {
+		if (!burden(c, parts, part->record.bucket, kind, k, units, &part->used[k]))
 			part->used[k] = all;
 	}
 }
 
 static void shrink(const struct carry *c, struct parts *parts, struct part *part)
 {
-	const struct seg_hot *hot = &c->seg->hot[part->record.bucket];
-
 	if (!part->exists)
 		return;
-	if (part->limit != BLOB_NO_INDEX &&
-	    part->room <= window_amount(shm_load_relaxed(&hot->numbers)))
+	if (part->limit != BLOB_NO_INDEX && part->room <= amount_of(c, part))
 		(void)tune_record(c->seg, &part->record, &c->after->blob, part->limit, c->clock,
 				  c->user);
 	count_used(c, parts, part);
@@ -171,6 +185,7 @@ static void shrink(const struct carry *c, struct parts *parts, struct part *part
 static void grow(const struct carry *c, const struct record *key, struct parts *parts,
 		 struct part *part)
 {
+	const uint32_t kind = c->after->blob.limits[parts->part[0].limit].kind;
 	struct bucket_ref ref = {part->record.bucket, 0};
 	uint64_t ignored;
 
@@ -182,9 +197,8 @@ static void grow(const struct carry *c, const struct record *key, struct parts *
 	for (uint32_t k = 0; k < 2; k++) {
 		const uint64_t takes = least(parts->over[k], minus(part->room, part->used[k]));
 
-		if (part->exists || k == 1)
-			(void)window_burden(&c->seg->hot[ref.bucket], parts->index + k, takes,
-					    &ignored);
+		if (takes > 0 && (part->exists || k == 1))
+			(void)burden(c, parts, ref.bucket, kind, k, takes, &ignored);
 		parts->over[k] -= takes;
 	}
 	if (part->exists)
@@ -197,7 +211,9 @@ static void carry_parts(const struct carry *c, const struct record *key, uint32_
 {
 	struct parts parts = {.n = 0};
 
-	parts.index = spent_window(c, &c->after->blob, &c->after->blob.limits[new_parent]).index;
+	if (key->kind == KIND_WINDOW)
+		parts.index =
+			spent_window(c, &c->after->blob, &c->after->blob.limits[new_parent]).index;
 	list_new(c, key, new_parent, &parts);
 	list_gone(c, key, old_parent, &parts);
 	for (uint32_t i = 0; i < parts.n; i++)
@@ -236,7 +252,7 @@ bool carry_bucket(const struct carry *c, uint32_t bucket)
 		carry_shape(c, &record, from, to);
 		return true;
 	}
-	if (record.kind == KIND_WINDOW && heads_parts(c, from->limit, to->limit)) {
+	if (heads_parts(c, from->limit, to->limit)) {
 		carry_parts(c, &record, from->limit, to->limit);
 		return true;
 	}

@@ -9,6 +9,7 @@
  * at every second.
  */
 #include "shm/contest.h"
+#include "shm/rolling.h"
 #include "shm/slots.h"
 #include "shm/window.h"
 #include "supervisor/carry.h"
@@ -63,6 +64,13 @@ static uint64_t latest_window(const struct supervisor *s, uint32_t limit)
 	return window.index;
 }
 
+static uint64_t cell_ticks(const struct supervisor *s, uint32_t limit)
+{
+	const struct blob_numbers *numbers = &s->policy.blob.limits[limit].numbers;
+
+	return rolling_cell_ticks(numbers->period_ns, numbers->delay_ns);
+}
+
 /* limit: in the policy, or BLOB_NO_INDEX. */
 static bool repair_words(struct supervisor *s, uint32_t bucket, uint32_t kind, uint32_t limit)
 {
@@ -74,6 +82,9 @@ static bool repair_words(struct supervisor *s, uint32_t bucket, uint32_t kind, u
 	case KIND_WINDOW:
 		return limit != BLOB_NO_INDEX &&
 		       window_repair(hot, latest_window(s, limit), supervisor_now(s));
+	case KIND_ROLLING:
+		return limit != BLOB_NO_INDEX &&
+		       rolling_repair(&s->seg, bucket, cell_ticks(s, limit), supervisor_now(s));
 	case KIND_SLOTS:
 		return !slots_plausible(&s->seg, bucket) && slots_repair(&s->seg, bucket);
 	default:
@@ -90,6 +101,8 @@ static bool plausible(const struct supervisor *s, uint32_t bucket, uint32_t kind
 		return bucket_plausible(hot, supervisor_now(s));
 	case KIND_WINDOW:
 		return window_plausible(hot, UINT64_MAX, supervisor_now(s));
+	case KIND_ROLLING:
+		return rolling_plausible(&s->seg, bucket, supervisor_now(s));
 	case KIND_SLOTS:
 		return slots_plausible(&s->seg, bucket);
 	default:

@@ -5,19 +5,10 @@
 #include "supervisor/spent.h"
 
 #include "shm/rolling.h"
+#include "shm/saturate.h"
 #include "shm/window.h"
 
 #define NS_PER_SEC UINT64_C(1000000000)
-
-static uint64_t sum(uint64_t a, uint64_t b)
-{
-	return b > UINT64_MAX - a ? UINT64_MAX : a + b;
-}
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
 
 /* --- shapes --- */
 
@@ -114,6 +105,28 @@ static struct spent close_window(const struct carry *c, const struct record *rec
 	};
 }
 
+static struct spent close_rolling(const struct carry *c, const struct record *record,
+				  const struct blob_limit *limit)
+{
+	const struct seg_hot *hot = &c->seg->hot[record->bucket];
+	const struct charge_ref all = {
+		.bucket = record->bucket,
+		.generation = shm_half_load(&hot->generation),
+	};
+	const uint64_t amount = rolling_amount(shm_load_relaxed(&hot->numbers));
+	const uint64_t period = limit->numbers.period_ns;
+	uint64_t used;
+
+	if (!rolling_debit(c->seg, &all, amount, c->now))
+		return (struct spent){0};
+	used = rolling_used(c->seg, record->bucket, c->now);
+	return (struct spent){
+		.units = used > amount ? used - amount : 0,
+		.millirate = millirate_of(amount, period),
+		.known_ns = period,
+	};
+}
+
 struct spent spent_close(const struct carry *c, const struct record *record,
 			 const struct blob_limit *limit)
 {
@@ -122,6 +135,8 @@ struct spent spent_close(const struct carry *c, const struct record *record,
 		return close_bucket(c, &c->seg->hot[record->bucket]);
 	case KIND_WINDOW:
 		return close_window(c, record, limit);
+	case KIND_ROLLING:
+		return close_rolling(c, record, limit);
 	default: /* leases end by themselves, and say nothing about rates */
 		return (struct spent){0};
 	}
