@@ -59,13 +59,22 @@ static uint64_t first_tat(const struct birth *birth)
 	return birth->at.now + (cost < all ? cost : all);
 }
 
-/* What was permitted just now may arrive in the next window. */
-static uint64_t first_window(const struct birth *birth)
+/* What was permitted just now may arrive in the next window: then that is the first, and this the one before. */
+static void first_pair(const struct birth *birth, uint64_t ret_state[2])
 {
 	const uint64_t *shape = birth->link->shape;
-	const bool next = shape[WINDOW_END] - (uint64_t)birth->at.wall <= shape[WINDOW_BEFORE];
+	const uint64_t numbers = birth->numbers->effective;
+	const uint64_t index = shape[WINDOW_INDEX];
+	uint64_t before[2];
 
-	return shape[WINDOW_INDEX] + (birth->used > 0 && next);
+	if (birth->used > 0 &&
+	    shape[WINDOW_END] - (uint64_t)birth->at.wall <= shape[WINDOW_BEFORE]) {
+		window_first(numbers, index + 1, birth->used, ret_state);
+		return;
+	}
+	window_first(numbers, index, birth->used, ret_state);
+	window_first(numbers, index - 1, birth->before, before);
+	ret_state[(index - 1) & 1] = before[(index - 1) & 1];
 }
 
 static void first_words(const struct birth *birth, struct bucket_spec *spec)
@@ -77,7 +86,7 @@ static void first_words(const struct birth *birth, struct bucket_spec *spec)
 		spec->state[0] = first_tat(birth);
 		break;
 	case KIND_WINDOW:
-		window_first(numbers, first_window(birth), birth->used, spec->state);
+		first_pair(birth, spec->state);
 		break;
 	case KIND_ROLLING:
 		spec->extent_lines = ROLLING_LINES;

@@ -17,7 +17,8 @@ struct birth {
 	const char *const *field;
 	struct hash128 identity;
 	struct instant at;
-	uint64_t used; /* units that are spent of it, for sure or perhaps; BIRTH_SPENT: all */
+	uint64_t used;   /* units that are spent of it, for sure or perhaps; BIRTH_SPENT: all */
+	uint64_t before; /* windows: the same of the one before */
 };
 
 #define BIRTH_SPENT UINT64_MAX

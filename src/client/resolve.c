@@ -181,6 +181,7 @@ static enum index_result find_bucket(const struct resolving *res, uint32_t limit
 		.identity = client_identity(res->blob, limit, res->field),
 		.at = {res->now, res->wall},
 		.used = birth_used(&res->blob->limits[limit], res->now),
+		.before = birth_used(&res->blob->limits[limit], res->now),
 	};
 	enum index_result result = index_find(&ration->seg, birth.identity, ret_ref);
 

@@ -26,11 +26,12 @@ static bool make(const struct carry *c, const struct record *key, const struct b
 		.identity = client_identity(blob, limit, key->field),
 		.at = {c->now, c->wall},
 		.used = used,
+		.before = used > 0 ? BIRTH_SPENT : 0,
 	};
 
 	spent_shape(c, blob, l, birth.numbers, &link);
 	if (spent)
-		birth.used = spent_of(c, spent, l, birth.numbers, &link);
+		spent_begin(spent, &birth);
 	return make_bucket(c->seg, c->slot, &birth, ret_ref) == INDEX_FOUND;
 }
 

@@ -49,9 +49,9 @@ void spent_shape(const struct carry *c, const struct blob *blob, const struct bl
 
 /* --- closing --- */
 
-static uint64_t millirate_of(uint64_t amount, uint64_t period_ns)
+static uint64_t ticks_each(uint64_t period_ns, uint64_t amount)
 {
-	return (uint64_t)((unsigned __int128)amount * 1000 * NS_PER_SEC / period_ns) + 1;
+	return amount > 0 ? period_ns * TICKS_PER_NS / amount : 0;
 }
 
 /*
@@ -64,20 +64,16 @@ static struct spent close_bucket(const struct carry *c, struct seg_hot *hot)
 	const uint64_t all = bucket_tolerance(numbers);
 	const uint64_t hold = all > BUCKET_DEBT_MAX ? all : BUCKET_DEBT_MAX;
 	const uint64_t one = bucket_cost(numbers, 1);
-	struct spent spent = {.units = bucket_burst(numbers),
-			      .millirate = bucket_millirate(numbers) + 1,
-			      .known_ns = UINT64_MAX,
-			      .drains = true};
+	struct spent spent = {
+		.known_ns = UINT64_MAX, .ticks = one > 1 ? one - 1 : 1, .drains = true};
 	uint64_t tat, now;
 
 	if (!bucket_debit(hot, shm_half_load(&hot->generation), hold, c->now) || one == 0)
 		return (struct spent){0};
 	tat = shm_load(&hot->state[0]);
 	now = c->clock(c->user);
-	if (tat < hold || tat - hold <= now)
-		spent.units = 0;
-	else
-		spent.units = least(spent.units, (tat - hold - now) / one + 1);
+	if (tat >= hold && tat - hold > now)
+		spent.units = least(bucket_burst(numbers), (tat - hold - now) / spent.ticks + 1);
 	return spent;
 }
 
@@ -99,9 +95,11 @@ static struct spent close_window(const struct carry *c, const struct record *rec
 	    !window_burden(hot, window.index + 1, amount, &next))
 		return (struct spent){0};
 	return (struct spent){
+		.recent = sum(present, next),
+		.recent_ns = (uint64_t)(c->wall - window.start),
 		.units = sum(before, sum(present, next)),
-		.millirate = millirate_of(amount, (uint64_t)(window.start - last.start)),
 		.known_ns = (uint64_t)(c->wall - last.start),
+		.ticks = ticks_each((uint64_t)(window.start - last.start), amount),
 	};
 }
 
@@ -121,9 +119,9 @@ static struct spent close_rolling(const struct carry *c, const struct record *re
 		return (struct spent){0};
 	used = rolling_used(c->seg, record->bucket, c->now);
 	return (struct spent){
-		.units = used > amount ? used - amount : 0,
-		.millirate = millirate_of(amount, period),
+		.units = minus(used, amount),
 		.known_ns = period,
+		.ticks = ticks_each(period, amount),
 	};
 }
 
@@ -146,37 +144,58 @@ struct spent spent_close(const struct carry *c, const struct record *record,
 
 static uint64_t within(const struct spent *spent, uint64_t ns)
 {
-	const unsigned __int128 drained =
-		(unsigned __int128)spent->millirate * ns / (1000 * NS_PER_SEC) + 1;
-
 	if (ns > spent->known_ns)
 		return BIRTH_SPENT;
+	if (ns <= spent->recent_ns)
+		return spent->recent;
 	if (!spent->drains)
 		return spent->units;
-	return drained > UINT64_MAX ? BIRTH_SPENT : sum(spent->units, (uint64_t)drained);
+	return ns > UINT64_MAX / TICKS_PER_NS
+		       ? BIRTH_SPENT
+		       : sum(spent->units, ns * TICKS_PER_NS / spent->ticks + 1);
+}
+
+/*
+ * Of what two windows are known to have been given together, the present one is taken to have had as much as it may have
+ * had. Just after an edge, what is charged now may count in the one before as well: that is taken to be spent then.
+ */
+static void begin_window(const struct spent *spent, struct birth *birth)
+{
+	const uint64_t *shape = birth->link->shape;
+	const uint64_t passed = (uint64_t)birth->at.wall - shape[WINDOW_START];
+	const uint64_t length = shape[WINDOW_END] - shape[WINDOW_START];
+	const uint64_t both = within(spent, passed + length);
+
+	birth->used = within(spent, passed);
+	birth->before = both == BIRTH_SPENT || passed < shape[WINDOW_AFTER]
+				? BIRTH_SPENT
+				: minus(both, birth->used);
 }
 
 /* A bucket that is slower than its predecessor counts for longer than that remembers. */
 static uint64_t spent_of_bucket(const struct spent *spent, const struct blob_numbers *numbers)
 {
-	return bucket_millirate(numbers->effective) >= spent->millirate ? spent->units
-									: BIRTH_SPENT;
+	return bucket_cost(numbers->effective, 1) <= spent->ticks ? spent->units : BIRTH_SPENT;
 }
 
-uint64_t spent_of(const struct carry *c, const struct spent *spent, const struct blob_limit *limit,
-		  const struct blob_numbers *numbers, const struct link *link)
+void spent_begin(const struct spent *spent, struct birth *birth)
 {
+	const struct blob_numbers *numbers = birth->numbers;
+
+	birth->used = birth->before = BIRTH_SPENT;
 	if (spent->known_ns == 0)
-		return BIRTH_SPENT;
-	switch (limit->kind) {
+		return;
+	switch (birth->blob->limits[birth->limit].kind) {
 	case KIND_BUCKET:
-		return spent_of_bucket(spent, numbers);
+		birth->used = spent_of_bucket(spent, numbers);
+		break;
 	case KIND_WINDOW:
-		return within(spent, (uint64_t)c->wall - link->shape[WINDOW_START] +
-					     link->shape[WINDOW_BEFORE]);
+		begin_window(spent, birth);
+		break;
 	case KIND_ROLLING:
-		return within(spent, numbers->period_ns + numbers->delay_ns);
+		birth->used = within(spent, numbers->period_ns + numbers->delay_ns);
+		break;
 	default:
-		return BIRTH_SPENT;
+		break;
 	}
 }

@@ -8,11 +8,14 @@
 #include "client/make.h"
 #include "supervisor/carry.h"
 
-/* In the last T ns at most that many units, for T up to known_ns; where it drains, and what its rate gave in T. */
+/*
+ * In the last T ns at most so many units: `recent` for T up to recent_ns, `units` for T up to known_ns; beyond that nobody
+ * knows. Where it drains, and what its rate gave in T.
+ */
 struct spent {
-	uint64_t units;
-	uint64_t millirate; /* that it gives for long; rounded up */
-	uint64_t known_ns;  /* 0: nothing is known */
+	uint64_t recent, recent_ns;
+	uint64_t units, known_ns;
+	uint64_t ticks; /* for each unit that it gives for long; rounded down */
 	bool drains;
 };
 
@@ -20,9 +23,8 @@ struct spent {
 struct spent spent_close(const struct carry *c, const struct record *record,
 			 const struct blob_limit *limit);
 
-/* How much of a limit's new bucket is spent, if that was spent of its predecessor; BIRTH_SPENT: all. */
-uint64_t spent_of(const struct carry *c, const struct spent *spent, const struct blob_limit *limit,
-		  const struct blob_numbers *numbers, const struct link *link);
+/* Fill in how much of a new bucket is spent, if that was spent of its predecessor: birth->used and before. */
+void spent_begin(const struct spent *spent, struct birth *birth);
 
 /* The shape that a limit's buckets have now (link->shape), with the longest guard of all vendors. */
 void spent_shape(const struct carry *c, const struct blob *blob, const struct blob_limit *limit,
