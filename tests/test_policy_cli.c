@@ -123,33 +123,44 @@ Test(policy_cli, init_says_when_its_output_is_lost)
 	cr_expect_eq(ration("init --help"), EX_OK);
 }
 
-Test(policy_cli, shipped_example_is_good)
+Test(policy_cli, shipped_examples_are_good)
 {
-	char path[PATH_MAX];
+	static const char *const names[] = {"policy.yaml", "classes.yaml"};
 
-	snprintf(path, sizeof(path), "%s/src/examples/policy.yaml", policy_dir_top());
-	expect_good(path);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char path[PATH_MAX];
+
+		snprintf(path, sizeof(path), "%s/src/examples/%s", policy_dir_top(), names[i]);
+		expect_good(path);
+	}
 }
 
-/* Each .Bd block of EXAMPLES is a whole policy. */
-Test(policy_cli, examples_of_the_manual_page)
+static FILE *source(const char *path)
 {
-	char path[PATH_MAX + 32], line[256], policy[8192] = "";
-	bool examples = false, block = false;
-	unsigned n = 0;
-	FILE *page;
+	char full[PATH_MAX + 32];
+	FILE *file;
 
-	snprintf(path, sizeof(path), "%s/man/ration-policy.5", policy_dir_top());
-	page = fopen(path, "r");
-	cr_assert_not_null(page);
+	snprintf(full, sizeof(full), "%s/%s", policy_dir_top(), path);
+	file = fopen(full, "r");
+	cr_assert_not_null(file, "%s", full);
+	return file;
+}
+
+/* Calls each(user, block) for each .Bd block of EXAMPLES: they are whole policies. */
+static unsigned each_example(void (*each)(void *user, const char *block), void *user)
+{
+	bool examples = false, block = false;
+	char line[256], policy[8192] = "";
+	FILE *page = source("man/ration-policy.5");
+	unsigned n = 0;
+
 	while (fgets(line, sizeof(line), page)) {
 		if (strncmp(line, ".Sh ", 4) == 0)
 			examples = strcmp(line, ".Sh EXAMPLES\n") == 0;
 		else if (examples && strncmp(line, ".Bd", 3) == 0)
 			block = true;
 		else if (block && strncmp(line, ".Ed", 3) == 0) {
-			policy_write("example.yaml", policy, strlen(policy));
-			expect_good("example.yaml");
+			each(user, policy);
 			block = false;
 			policy[0] = '\0';
 			n++;
@@ -157,7 +168,58 @@ Test(policy_cli, examples_of_the_manual_page)
 			strcat(policy, line);
 	}
 	fclose(page);
-	cr_expect_eq(n, 3);
+	return n;
+}
+
+static void check_example(void *user, const char *block)
+{
+	(void)user;
+	policy_write("example.yaml", block, strlen(block));
+	expect_good("example.yaml");
+}
+
+Test(policy_cli, examples_of_the_manual_page)
+{
+	cr_expect_eq(each_example(check_example, NULL), 5);
+}
+
+static void append_example(void *user, const char *block)
+{
+	strcat(user, block);
+}
+
+/* Keys as the compiler's tables have them, each at the beginning of a line: {"key", read_... */
+static unsigned expect_keys(const char *path, const char *examples)
+{
+	FILE *file = source(path);
+	char line[256], key[64], written[80];
+	unsigned n = 0;
+
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "\t{\"%63[a-z_]\", read_", key) != 1 || !strstr(line, ", read_"))
+			continue;
+		n++;
+		snprintf(written, sizeof(written), "%s:", key);
+		/* There is nothing to include beside an example. */
+		if (strcmp(key, "include") != 0)
+			cr_expect_not_null(strstr(examples, written), "%s has no example of '%s'",
+					   "ration-policy(5)", key);
+	}
+	fclose(file);
+	return n;
+}
+
+Test(policy_cli, the_manual_page_has_an_example_of_each_key)
+{
+	static char examples[5 * 8192];
+	unsigned n = 0;
+
+	each_example(append_example, examples);
+	n += expect_keys("src/policy/read.c", examples);
+	n += expect_keys("src/policy/read_class.c", examples);
+	n += expect_keys("src/policy/read_limit.c", examples);
+	n += expect_keys("src/policy/modes.c", examples);
+	cr_expect_geq(n, 55, "only %u keys were found", n);
 }
 
 static const char policy_file[] =
@@ -282,6 +344,5 @@ Test(policy_cli, check_says_shadow)
 
 	policy_write("p.yaml", shadow, sizeof(shadow) - 1);
 	cr_expect_eq(ration("check p.yaml"), EX_OK);
-	cr_expect_not_null(strstr(out, "mode: shadow\n"), "%s",
-			   out);
+	cr_expect_not_null(strstr(out, "mode: shadow\n"), "%s", out);
 }

@@ -16,6 +16,8 @@
 
 typedef unsigned long long ull;
 
+#define DAY_NS (UINT64_C(86400) * 1000000000)
+
 __attribute__((format(printf, 2, 3))) static void add(char buf[LIMIT_WORDS_SIZE],
 						      const char *format, ...)
 {
@@ -68,7 +70,10 @@ static void add_period(const struct limit_view *view, char buf[LIMIT_WORDS_SIZE]
 	const struct blob_limit *limit = view->limit;
 	char period[32];
 
-	words_duration(limit->numbers.period_ns, period, sizeof(period));
+	if (limit->numbers.period_ns == DAY_NS)
+		strcpy(period, "24 h");
+	else
+		words_duration(limit->numbers.period_ns, period, sizeof(period));
 	if (limit->kind == KIND_ROLLING)
 		add(buf, " in any %s", period);
 	else if (limit->calendar == CALENDAR_LENGTH)
@@ -339,13 +344,11 @@ static void guard_of_rolling(const struct limit_view *view, char buf[LIMIT_WORDS
 	const struct blob_numbers *n = numbers_of(view, view->limit);
 	const double cells = ROLLING_CELLS;
 	const double longer = (double)(n->period_ns + n->delay_ns) * (1 + 1 / cells);
-	char period[32];
 
 	add(buf,
-	    "counted over %s, in %u cells: under saturating demand 1 - period / ((period + delay) "
-	    "x (1 + 1/%u)) = %.3g%% is not used",
-	    words_duration(n->period_ns + n->delay_ns, period, sizeof(period)), ROLLING_CELLS,
-	    ROLLING_CELLS, (1 - (double)n->period_ns / longer) * 100);
+	    "counted over period + delay, in %u cells: under saturating demand 1 - period / "
+	    "((period + delay) x (1 + 1/%u)) = %.3g%% is not used",
+	    ROLLING_CELLS, ROLLING_CELLS, (1 - (double)n->period_ns / longer) * 100);
 }
 
 char *limit_guard(const struct limit_view *view, char buf[LIMIT_WORDS_SIZE])

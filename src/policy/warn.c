@@ -100,6 +100,24 @@ static void warn_delay(struct compiler *c, const struct subject *s)
 			(ull)after);
 }
 
+/* More than a tenth of each window, or of what is asked for in any period. */
+static void warn_guard(struct compiler *c, const struct subject *s)
+{
+	const struct draft_limit *limit = s->limit;
+	const bool window = limit->kind == KIND_WINDOW;
+	const uint64_t delay = s->written->value[WRITTEN_DELAY];
+	const uint64_t guard = delay + (window ? 2 * s->written->value[WRITTEN_SKEW] : 0);
+
+	if (guard <= s->numbers->period_ns / 10 || (window && limit->calendar != CALENDAR_LENGTH))
+		return;
+	warn_at(c, s->at,
+		"what may arrive late, or by another clock, takes %.3g%% of a period of %s: a "
+		"smaller "
+		"'delay'%s avoids it",
+		100.0 * (double)guard / (double)(s->numbers->period_ns + (window ? 0 : delay)),
+		limit->period_at->text, window ? " or 'clock_skew'" : "");
+}
+
 static void warn_numbers(struct compiler *c, const struct subject *s)
 {
 	if (s->limit->kind == KIND_BUCKET)
@@ -108,6 +126,8 @@ static void warn_numbers(struct compiler *c, const struct subject *s)
 		warn_never(c, s);
 	if (s->limit->kind == KIND_BUCKET)
 		warn_delay(c, s);
+	else if (s->limit->kind != KIND_SLOTS)
+		warn_guard(c, s);
 }
 
 /* Said once, at the first limit it holds for: it is one decision. */
