@@ -53,6 +53,8 @@ enum {
 	RATION_DENIED = 1,    /* not now; the denial says when the same acquire could succeed */
 	RATION_OVERSIZE = 2,  /* never: the cost is larger than the limit can ever hold */
 	RATION_CONTENDED = 3, /* other workers changed the same bucket too often: try again now */
+	RATION_BUSY = 4,      /* too many wait for it already: slow down */
+	RATION_WAITING = 5,   /* stands in line (ration_wait_try() only) */
 };
 
 /* Errors that errno has no name for. */
@@ -130,6 +132,8 @@ struct ration_ticket_link {
 	uint64_t refunds; /* the bucket's refund sum when it was charged */
 	uint32_t unit;
 	uint32_t flags;
+	uint32_t line; /* the bucket in whose line others wait for this one, where it is another */
+	uint32_t reserved;
 };
 
 /*
@@ -204,9 +208,10 @@ RATION_API RATION_MUST_CHECK int ration_acquire(struct ration_handle *handle,
 						struct ration_denial *ret_denial);
 
 /*
- * The same, sleeping until the cost can be had. deadline_ns: CLOCK_BOOTTIME in nanoseconds, as this
- * process reads it; if the earliest possible time lies behind it, RATION_DENIED is returned at
- * once.
+ * The same, standing in line until the cost can be had. Of those that wait for the same bucket, a more protected class
+ * comes first, and within a class whoever began to wait first; ration_acquire() does not overtake them either.
+ * deadline_ns: CLOCK_BOOTTIME in nanoseconds, as this process reads it; if the earliest possible time lies behind it,
+ * RATION_DENIED is returned at once. RATION_BUSY, also at once: no more may stand in that line.
  * -EINTR when a signal handler ran meanwhile. Not async-signal-safe.
  */
 RATION_API RATION_MUST_CHECK int ration_acquire_until(struct ration_handle *handle,
@@ -214,6 +219,54 @@ RATION_API RATION_MUST_CHECK int ration_acquire_until(struct ration_handle *hand
 						      size_t n_costs, uint64_t deadline_ns,
 						      struct ration_ticket *ret_ticket,
 						      struct ration_denial *ret_denial);
+
+/*
+ * One wait, for event loops. Zeroed memory that the caller keeps where it is from the first ration_wait_try() until one
+ * returns something else than RATION_WAITING or RATION_CONTENDED, or ration_wait_end().
+ */
+struct ration_wait {
+	/* Set by the caller before the first try, and then left alone. */
+	uint64_t deadline_ns; /* CLOCK_BOOTTIME; 0: none */
+	bool loop;            /* sleep on ration_wait_word(), one word for all such waits */
+	/* Set with RATION_WAITING. */
+	uint64_t wake_at_ns;  /* CLOCK_BOOTTIME: try again then, or as soon as */
+	const uint32_t *word; /* this word is no longer */
+	uint32_t value;       /* this (loop: as ration_wait_woken() says) */
+	/* Set with RATION_BUSY: so many of the class may wait, says the policy; 0: every place is taken. */
+	uint32_t bound;
+	/* For the library alone. */
+	uint64_t place[6];
+};
+
+/*
+ * ration_acquire(), but who is denied stands in line from then on: RATION_WAITING. Call it again, with the same cost,
+ * at wake_at_ns or when the word has changed: wait for both with futex(2), FUTEX_WAIT without FUTEX_PRIVATE_FLAG. A
+ * waiter that comes more than 50 ms late is passed by those behind it.
+ * Returns what ration_acquire() returns, but RATION_DENIED only if it can not be had by the deadline; RATION_WAITING;
+ * RATION_BUSY. ret_denial: optional, written with the last three, and as by ration_acquire().
+ */
+RATION_API RATION_MUST_CHECK int ration_wait_try(struct ration_handle *handle,
+						 const struct ration_cost *costs, size_t n_costs,
+						 struct ration_wait *wait,
+						 struct ration_ticket *ret_ticket,
+						 struct ration_denial *ret_denial);
+
+/* Give up: leave the line. Harmless if it stands in none. */
+RATION_API void ration_wait_end(struct ration *ration, struct ration_wait *wait);
+
+/*
+ * The word that changes whenever a wait of this process with `loop` is woken; ration_wait_woken() then says which of
+ * them. NULL before anything was acquired or waited for in a forked child.
+ */
+RATION_API const uint32_t *ration_wait_word(const struct ration *ration);
+RATION_API RATION_MUST_CHECK bool ration_wait_woken(const struct ration_wait *wait);
+
+/*
+ * How pressed the quota of a key is, 0 ... 100: up to 50 as its fullest limit is used up; from 50 on its class (or a
+ * more protected one) stands in line, and 100 is a line in which nobody finds a place. Callers that can slow
+ * down should do so from 50 on: ration_acquire_until() returns RATION_BUSY at 100. Negative values are errors.
+ */
+RATION_API RATION_MUST_CHECK int ration_pressure(struct ration_handle *handle);
 
 /*
  * Correct what a ticket took to what was really used, and end the ticket. Units that actual does

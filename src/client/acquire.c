@@ -56,13 +56,6 @@ static void add_request(struct costs *costs)
 		costs->charge[costs->n++] = (struct charge){UNIT_REQUESTS, 1};
 }
 
-static uint64_t boot_ns_at(const struct ration *ration, uint64_t ticks)
-{
-	const uint64_t ns = ticks / TICKS_PER_NS + (ticks % TICKS_PER_NS != 0);
-
-	return ns + ration->seg.epoch_ns - (uint64_t)ration->shift_ns;
-}
-
 static uint64_t clock_ticks(void *user)
 {
 	return client_now(user);
@@ -126,6 +119,23 @@ static void grant(struct ration *ration, uint64_t delay, uint64_t now, uint32_t 
 			   STAT_ADMITTED);
 }
 
+/*
+ * What a link gave back may be what another waits for. Where a limit has parts, all wait for the whole; what backed a
+ * link stands on the ticket beside it.
+ */
+static void freed(struct ration *ration, const struct ration_ticket_link *link)
+{
+	if (!(link->flags & LINK_BACKING))
+		wake_next(ration, link->flags & LINK_OR ? link->line : link->bucket);
+}
+
+static void give_back(struct ration *ration, const struct ration_ticket *ticket)
+{
+	chain_give_back(&ration->seg, ticket, clock_ticks, ration);
+	for (uint32_t i = 0; i < ticket->n_links; i++)
+		freed(ration, &ticket->links[i]);
+}
+
 /* True: granted. False: nothing was charged, and it takes a closer look. */
 static bool take_plainly(struct ration_handle *handle, const struct costs *costs, uint64_t now,
 			 struct ration_ticket *ticket)
@@ -140,7 +150,7 @@ static bool take_plainly(struct ration_handle *handle, const struct costs *costs
 		grant(ration, head.delay, now, 0, ticket);
 		return true;
 	}
-	chain_give_back(&ration->seg, ticket, clock_ticks, ration);
+	give_back(ration, ticket);
 	return false;
 }
 
@@ -155,16 +165,13 @@ struct attempt {
 	struct draw draw;
 };
 
-/* The chain of the handle, or one that is resolved now, on this stack. */
-static int find_chain(struct attempt *attempt, bool anew)
+int client_chain(struct ration_handle *handle, int64_t wall, bool anew, struct chain *chain)
 {
-	struct ration_handle *handle = attempt->handle;
-	struct chain *chain = &attempt->chain;
 	int result;
 
 	if (!anew && handle_copy(handle, chain) && head_holds(handle->ration, &chain->head) &&
-	    (!(chain->head.flags & CHAIN_WALL) || (attempt->draw.at.wall >= chain->head.from &&
-						   attempt->draw.at.wall < chain->head.until)))
+	    (!(chain->head.flags & CHAIN_WALL) ||
+	     (wall >= chain->head.from && wall < chain->head.until)))
 		return 0;
 	result = resolve_chain(handle, chain, NULL);
 	if (result == 0)
@@ -179,13 +186,14 @@ static int begin(struct attempt *attempt, bool anew, uint64_t now)
 	int result;
 
 	draw->at = (struct instant){now, client_wall(ration, now)};
-	result = find_chain(attempt, anew);
+	result = client_chain(attempt->handle, draw->at.wall, anew, &attempt->chain);
 	if (result != 0)
 		return result;
 	draw->links = attempt->chain.links;
 	draw->n_links = (uint32_t)attempt->chain.head.n_links;
 	draw->class_index = CHAIN_CLASS(attempt->chain.head.flags);
 	draw->place = attempt->place;
+	draw->alone = false;
 	if (attempt->chain.head.flags & CHAIN_SLOTS)
 		draw->lease = slots_lease(atomic_load(&ration->identity),
 					  atomic_fetch_add(&ration->leases, 1), now);
@@ -223,7 +231,7 @@ static bool describe(const struct attempt *attempt, bool ever, struct ration_den
 		if (ever && verdict->why.retry_at > now)
 			denial->retry_in_ns =
 				(verdict->why.retry_at - now + TICKS_PER_NS - 1) / TICKS_PER_NS;
-		denial->retry_at_ns = boot_ns_at(ration, now) + denial->retry_in_ns;
+		denial->retry_at_ns = client_boot_ns(ration, now) + denial->retry_in_ns;
 	}
 	policy_leave(ration);
 	return current;
@@ -238,25 +246,38 @@ static void count_denied(struct attempt *attempt)
 		   link->bucket, link->generation, STAT_DENIED);
 }
 
+/* The bound is the class's own; where all wait as one class, it counts them all. */
+static bool where_to_wait(const struct attempt *attempt, struct waiting *waiting)
+{
+	struct ration *ration = attempt->handle->ration;
+	const struct verdict *verdict = &attempt->draw.verdict;
+	const uint64_t size = verdict->why.size;
+	const uint64_t units = verdict->needed < size ? verdict->needed : size;
+	const struct blob *blob = policy_enter(ration);
+	const bool current = blob->header->generation == attempt->chain.head.policy_generation;
+
+	if (current) {
+		waiting->bound = blob->classes[attempt->draw.class_index].queue;
+		waiting->bucket = chain_line(&attempt->draw, verdict->link, &waiting->class_index);
+		waiting->kind = LINK_KIND(attempt->chain.links[verdict->link].flags);
+		waiting->units = units > UINT32_MAX ? UINT32_MAX : (uint32_t)units;
+		waiting->retry_at = verdict->why.retry_at;
+	}
+	policy_leave(ration);
+	if (current && waiting->bucket < ration->seg.n_buckets)
+		waiting->generation = shm_half_load(&ration->seg.hot[waiting->bucket].generation);
+	return current && waiting->bucket < ration->seg.n_buckets;
+}
+
+/* Whoever stands in line is not denied over and over. */
 static int deny(struct attempt *attempt, int code, struct ration_denial *denial,
 		struct waiting *waiting)
 {
-	const struct verdict *verdict = &attempt->draw.verdict;
-	const struct link *link = &attempt->chain.links[verdict->link];
-
-	if (denial && !describe(attempt, code == RATION_DENIED, denial))
+	if ((denial && !describe(attempt, code == RATION_DENIED, denial)) ||
+	    (waiting && !where_to_wait(attempt, waiting)))
 		return RATION_CONTENDED;
-	count_denied(attempt);
-	if (waiting)
-		*waiting = (struct waiting){
-			.bucket = link->bucket,
-			.generation = link->generation,
-			.class_index = attempt->draw.class_index,
-			.limit = LINK_LIMIT(link->flags),
-			.policy_generation = attempt->chain.head.policy_generation,
-			.units = verdict->needed,
-			.retry_at = verdict->why.retry_at,
-		};
+	if (!attempt->place)
+		count_denied(attempt);
 	return code;
 }
 
@@ -329,7 +350,7 @@ static enum take take_chain(struct attempt *attempt, struct ration_ticket *ticke
 		if (result == TAKE_ADMIT)
 			return result;
 		ticket->permit = attempt->draw.at.now;
-		chain_give_back(&ration->seg, ticket, clock_ticks, ration);
+		give_back(ration, ticket);
 		ticket->n_links = 0;
 		if (!attempt->draw.again)
 			return result;
@@ -418,6 +439,22 @@ int client_acquire(struct ration_handle *handle, const struct ration_cost *costs
 	return acquire_carefully(handle, &read, now, place, ret_ticket, ret_denial, ret_waiting);
 }
 
+bool client_fits(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs)
+{
+	struct ration *ration = handle->ration;
+	struct attempt attempt = {.handle = handle};
+	struct costs read = {.n = 0};
+
+	if (!read_costs(costs, n_costs, &read))
+		return false;
+	add_request(&read);
+	attempt.costs = &read;
+	if (begin(&attempt, false, client_now(ration)) != 0)
+		return false;
+	attempt.draw.alone = true;
+	return chain_look(&ration->seg, &attempt.draw) == TAKE_ADMIT;
+}
+
 int ration_acquire(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs,
 		   struct ration_ticket *ret_ticket, struct ration_denial *ret_denial)
 {
@@ -441,12 +478,30 @@ static bool ticket_ok(struct ration *ration, const struct ration_ticket *ticket)
 	return true;
 }
 
-/* End a ticket. What it gave back may be what another waits for. */
-static void ended(struct ration *ration, struct ration_ticket *ticket)
+/* Correct what the costs name. */
+static void settle_link(struct ration *ration, const struct ration_ticket *ticket, uint32_t i,
+			const struct costs *actual)
 {
+	const struct ration_ticket_link *link = &ticket->links[i];
+
+	for (uint32_t k = 0; k < actual->n; k++) {
+		if (actual->charge[k].unit != link->unit)
+			continue;
+		chain_settle_link(&ration->seg, ticket, i, actual->charge[k].amount, clock_ticks,
+				  ration);
+		if (actual->charge[k].amount < link->amount)
+			freed(ration, link);
+	}
+}
+
+static void release(struct ration *ration, struct ration_ticket *ticket)
+{
+	chain_release(&ration->seg, ticket);
+	for (uint32_t i = 0; i < ticket->n_links; i++) {
+		if (LINK_KIND(ticket->links[i].flags) == KIND_SLOTS)
+			freed(ration, &ticket->links[i]);
+	}
 	ticket->owner = 0;
-	for (uint32_t i = 0; i < ticket->n_links; i++)
-		wake_next(ration, ticket->links[i].bucket);
 }
 
 int ration_settle(struct ration *ration, struct ration_ticket *ticket,
@@ -456,15 +511,9 @@ int ration_settle(struct ration *ration, struct ration_ticket *ticket,
 
 	if (!ticket_ok(ration, ticket) || !read_costs(actual, n_actual, &read))
 		return -EINVAL;
-	for (uint32_t i = 0; i < ticket->n_links; i++) {
-		for (uint32_t k = 0; k < read.n; k++) {
-			if (read.charge[k].unit == ticket->links[i].unit)
-				chain_settle_link(&ration->seg, ticket, i, read.charge[k].amount,
-						  clock_ticks, ration);
-		}
-	}
-	chain_release(&ration->seg, ticket);
-	ended(ration, ticket);
+	for (uint32_t i = 0; i < ticket->n_links; i++)
+		settle_link(ration, ticket, i, &read);
+	release(ration, ticket);
 	return 0;
 }
 
@@ -472,8 +521,8 @@ int ration_cancel(struct ration *ration, struct ration_ticket *ticket)
 {
 	if (!ticket_ok(ration, ticket))
 		return -EINVAL;
-	chain_give_back(&ration->seg, ticket, clock_ticks, ration);
-	ended(ration, ticket);
+	give_back(ration, ticket);
+	ticket->owner = 0;
 	return 0;
 }
 
@@ -481,8 +530,7 @@ int ration_release(struct ration *ration, struct ration_ticket *ticket)
 {
 	if (!ticket_ok(ration, ticket))
 		return -EINVAL;
-	chain_release(&ration->seg, ticket);
-	ended(ration, ticket);
+	release(ration, ticket);
 	return 0;
 }
 

@@ -16,6 +16,7 @@
 #include "client/converse.h"
 #include "client/memory.h"
 #include "shm/index.h"
+#include "shm/queue.h"
 #include "shm/slots.h"
 #include "shm/stat.h"
 #include "shm/worker.h"
@@ -170,6 +171,11 @@ static uint32_t incarnation_after(const struct ration *ration, uint64_t old)
 	return old ? (uint32_t)(old >> 32) + 1 : (uint32_t)(ration->seg.epoch_ns >> 12);
 }
 
+static void wake_waiters(void *user, uint32_t bucket)
+{
+	wake_next(user, bucket);
+}
+
 /* Take a free slot, or that of a dead worker together with what it left undone. */
 static int claim_slot(struct ration *ration)
 {
@@ -183,7 +189,8 @@ static int claim_slot(struct ration *ration)
 			continue;
 		if (!shm_cas(&worker->identity, &old, mine))
 			continue;
-		(void)slots_reap(&ration->seg, slot, NULL, NULL);
+		(void)slots_reap(&ration->seg, slot, wake_waiters, ration);
+		queue_reap(&ration->seg, slot, wake_waiters, ration);
 		stat_spill(&ration->seg, slot);
 		index_recover(&ration->seg, slot);
 		atomic_store(&ration->slot, slot);
@@ -358,7 +365,7 @@ void ration_detach(struct ration **ration)
 		/* Embedded, nobody else frees the slot; else the supervisor does when it sees this.
 		 */
 		if (r->socket < 0)
-			worker_reap(&r->seg, atomic_load(&r->slot));
+			worker_reap_telling(&r->seg, atomic_load(&r->slot), wake_waiters, r);
 		else
 			say_goodbye(r);
 	}

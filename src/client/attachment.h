@@ -56,6 +56,7 @@ struct ration {
 	_Atomic uint32_t serial; /* how often the memory behind this attachment was exchanged */
 	atomic_flag inserting;   /* a slot makes one bucket at a time */
 	_Atomic uint32_t leases; /* how many were asked for: makes each one's word its own */
+	_Atomic uint32_t waits; /* the same for places in line */
 	_Atomic uint64_t register_retry_at; /* CLOCK_BOOTTIME ns; a registration failed before */
 	_Atomic int register_error;         /* with this */
 
@@ -215,13 +216,13 @@ void handle_publish(struct ration_handle *handle, const struct chain *chain);
 
 /* acquire.c: where to wait after a denial. */
 struct waiting {
-	uint32_t bucket; /* the one that is the last to have room */
+	uint32_t bucket; /* in whose line: of the limit that is the last to have room */
 	uint32_t generation;
-	uint32_t class_index;
-	uint32_t limit; /* index in the policy of this generation: */
-	uint64_t policy_generation;
-	uint64_t units;
-	uint64_t retry_at; /* ticks */
+	uint32_t kind;        /* enum seg_kind of that limit */
+	uint32_t class_index; /* as whom */
+	uint32_t bound;       /* so many of that class may wait; 0: as many as there are places */
+	uint32_t units;       /* saturated */
+	uint64_t retry_at;    /* ticks */
 };
 
 /*
@@ -232,6 +233,12 @@ int client_acquire(struct ration_handle *handle, const struct ration_cost *costs
 		   const struct queue_place *place, struct ration_ticket *ret_ticket,
 		   struct ration_denial *ret_denial, struct waiting *ret_waiting);
 
+/* acquire.c: the chain of a handle as of this wall clock time. anew: resolve it in any case. */
+int client_chain(struct ration_handle *handle, int64_t wall, bool anew, struct chain *ret_chain);
+
+/* acquire.c: whether the cost could be had just now if nobody stood in line. */
+bool client_fits(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs);
+
 /*
  * mend.c: a link met an impossible value. RATION_CONTENDED if it was one in passing, else RATION_ECORRUPT; with no
  * supervisor to do it, the value is put right.
@@ -240,6 +247,14 @@ int mend_corrupt(struct ration_handle *handle, const struct link *link);
 
 /* wait.c: there is room again in this bucket: wake whoever is next in line. One load if nobody is. */
 void wake_next(struct ration *ration, uint32_t bucket);
+
+/* CLOCK_BOOTTIME of this process, in ns, at so many ticks: not before. */
+static inline uint64_t client_boot_ns(const struct ration *ration, uint64_t ticks)
+{
+	const uint64_t ns = ticks / TICKS_PER_NS + (ticks % TICKS_PER_NS != 0);
+
+	return ns + ration->seg.epoch_ns - (uint64_t)ration->shift_ns;
+}
 
 /* Write an explanation if the caller wants one; returns code. */
 int explain(struct ration_error *error, int code, const char *format, ...)

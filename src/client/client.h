@@ -43,6 +43,12 @@ uint64_t client_now(const struct ration *ration);
  */
 int64_t client_wall(struct ration *ration, uint64_t now);
 
+/*
+ * wait.c: there is room again in a bucket, at `now` ticks: wake whoever is next in line. all: everybody, for the numbers
+ * have changed by which they worked out their turns. One load if nobody waits.
+ */
+void client_wake(struct seg *seg, uint32_t bucket, uint64_t now, bool all);
+
 /* The key of a handle, field by field ("" for none), in the order of enum key_field. */
 enum key_field {
 	KEY_TENANT,

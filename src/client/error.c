@@ -17,6 +17,8 @@ static const struct {
 	{RATION_DENIED, "denied for now"},
 	{RATION_OVERSIZE, "larger than the limit can ever hold"},
 	{RATION_CONTENDED, "other workers were faster too often, try again now"},
+	{RATION_BUSY, "too many wait for it already"},
+	{RATION_WAITING, "stands in line"},
 	{RATION_ESUPERVISOR, "no supervisor listens on the socket"},
 	{RATION_ELAYOUT, "library and supervisor differ in memory layout"},
 	{RATION_ENOTREADY, "the segment is not completely made"},

@@ -256,6 +256,7 @@ static void shape_link(const struct resolving *res, const struct blob_limit *lim
 		break;
 	case KIND_SLOTS:
 		shape_slots(by_class, link);
+		link->shape[SLOTS_FIFO] = (limit->flags & LIMIT_FIFO) != 0;
 		link->flags |= LINK_HAS_DEFAULT;
 		link->default_cost = 1;
 		head->flags |= CHAIN_SLOTS;

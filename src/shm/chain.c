@@ -92,14 +92,43 @@ bool chain_units(struct draw *draw, const struct charge *costs, uint32_t n_costs
 	return true;
 }
 
-/* Those in line before us are to have theirs first. */
-static uint64_t units_ahead(struct seg *seg, const struct draw *draw, const struct link *link)
+/*
+ * Links that stand for each other or back one another have one line for all, that of the last of them: the limit
+ * itself, which all classes share.
+ */
+static uint32_t line_of(const struct draw *draw, uint32_t i)
 {
-	const uint32_t classes = (UINT32_C(2) << draw->class_index) - 1;
+	while (i + 1 < draw->n_links && draw->links[i].flags & (LINK_BACKING | LINK_OR))
+		i++;
+	return i;
+}
 
-	if (!queue_hinted(&seg->hot[link->bucket], classes))
+uint32_t chain_line(const struct draw *draw, uint32_t i, uint32_t *ret_class)
+{
+	const struct link *line = &draw->links[line_of(draw, i)];
+	const bool fifo = LINK_KIND(line->flags) == KIND_SLOTS && line->shape[SLOTS_FIFO];
+
+	*ret_class = fifo ? 0 : draw->class_index;
+	return line->bucket;
+}
+
+/*
+ * Those in line before us are to have theirs first. Where only our class can draw, and where its guarantee backs us,
+ * only those of our class.
+ */
+static uint64_t units_ahead(struct seg *seg, const struct draw *draw, uint32_t i, bool backed)
+{
+	const uint32_t flags = draw->links[i].flags;
+	const bool own =
+		backed || flags & LINK_BACKING || (flags & LINK_OR && !(flags & LINK_RELEASED));
+	uint32_t class_index;
+	const uint32_t bucket = chain_line(draw, i, &class_index);
+	struct queue_ahead ahead;
+
+	if (draw->alone || !queue_hinted(&seg->hot[bucket], (UINT32_C(2) << class_index) - 1))
 		return 0;
-	return queue_ahead(seg, link->bucket, draw->class_index, draw->place, draw->at.now).units;
+	ahead = queue_ahead(seg, bucket, class_index, draw->place, draw->at.now);
+	return own ? ahead.own_units : ahead.units;
 }
 
 /* Look at one link, which is chosen if it admits. */
@@ -120,7 +149,7 @@ static enum take look_at(struct seg *seg, struct draw *draw, uint32_t i, bool ba
 				.units = draw->units[i],
 				.mark = backed ? 0 : link->mark,
 				.lease = draw->lease,
-				.ahead = units_ahead(seg, draw, link),
+				.ahead = units_ahead(seg, draw, i, backed),
 			},
 	};
 	result = kind->look(seg, link, &choice->demand, &draw->at, &choice->taken, why);
@@ -186,35 +215,69 @@ static uint32_t look_at_run(struct seg *seg, struct draw *draw, uint32_t i, bool
 	return i;
 }
 
+/*
+ * A run that its class's guarantee did not back, for that has room at `at` only, and that denies: it may be that, once
+ * backed, it admits sooner than alone, or at all.
+ */
+static enum take wait_for_backing(struct seg *seg, struct draw *draw, uint32_t i, uint64_t at,
+				  enum take result, struct shortage *why)
+{
+	const uint32_t n_chosen = draw->n_chosen;
+	struct shortage backed = {0, 0, 0};
+	enum take with;
+	uint32_t link;
+
+	(void)look_at_run(seg, draw, i, true, &with, &link, &backed);
+	draw->n_chosen = n_chosen;
+	if (with == TAKE_WAIT && backed.retry_at > at)
+		at = backed.retry_at;
+	if ((with != TAKE_ADMIT && with != TAKE_WAIT) ||
+	    (result == TAKE_WAIT && why->retry_at <= at))
+		return result;
+	why->retry_at = at;
+	return TAKE_WAIT;
+}
+
+/* A run and what may back it, from `i`. Returns the link after them. */
+static uint32_t look_at_part(struct seg *seg, struct draw *draw, uint32_t i, enum take *ret_result,
+			     uint32_t *ret_link, struct shortage *ret_why)
+{
+	const uint32_t before = draw->n_chosen, first = i;
+	enum take backing = TAKE_NEVER;
+	struct shortage why = {0, 0, 0};
+	uint32_t next;
+
+	*ret_link = i;
+	if (draw->links[i].flags & LINK_BACKING) {
+		backing = look_at(seg, draw, i++, false, &why);
+		*ret_result = backing;
+		if ((backing != TAKE_ADMIT && !denies(backing)) || i == draw->n_links)
+			return i;
+	}
+	next = look_at_run(seg, draw, i, backing == TAKE_ADMIT, ret_result, ret_link, ret_why);
+	if (!denies(*ret_result))
+		return next;
+	/* What was to back a link that denies is not charged either. */
+	draw->n_chosen = before;
+	if (backing == TAKE_WAIT && i > first)
+		*ret_result = wait_for_backing(seg, draw, i, why.retry_at, *ret_result, ret_why);
+	return next;
+}
+
 enum take chain_look(struct seg *seg, struct draw *draw)
 {
 	enum take whole = TAKE_ADMIT, shadow = TAKE_ADMIT;
 	struct verdict shadowed;
-	bool backed = false;
 
 	draw->n_chosen = 0;
 	draw->shadow = false;
 	draw->again = false;
 	for (uint32_t i = 0; i < draw->n_links;) {
 		struct shortage why = {0, 0, 0};
-		uint32_t link = i;
 		enum take result;
+		uint32_t link;
 
-		if (draw->links[i].flags & LINK_BACKING) {
-			result = look_at(seg, draw, i, false, &why);
-			backed = result == TAKE_ADMIT;
-			i++;
-			if (backed || denies(result))
-				continue;
-		} else {
-			const uint32_t before = draw->n_chosen;
-
-			i = look_at_run(seg, draw, i, backed, &result, &link, &why);
-			/* What was to back a link that denies is not charged either. */
-			if (backed && draw->n_chosen == before && denies(result))
-				draw->n_chosen--;
-			backed = false;
-		}
+		i = look_at_part(seg, draw, i, &result, &link, &why);
 		if (result == TAKE_ADMIT)
 			continue;
 		if (!denies(result)) {
@@ -235,11 +298,29 @@ enum take chain_look(struct seg *seg, struct draw *draw)
 	return whole;
 }
 
+bool chain_room(struct seg *seg, const struct draw *draw, uint32_t i, struct shortage *ret_why)
+{
+	const struct link *link = &draw->links[i];
+	const struct kind *kind = kind_of(link->flags);
+	const bool slots = LINK_KIND(link->flags) == KIND_SLOTS;
+	/* More than there can be: so the answer is what there is. */
+	const struct demand demand = {
+		.units = slots ? 1 : UINT64_C(1) << 41,
+		.ahead = slots ? SLOTS_MAX : 0,
+		.mark = link->mark,
+	};
+	struct taken taken;
+
+	return kind && denies(kind->look(seg, link, &demand, &draw->at, &taken, ret_why));
+}
+
 /* --- charging --- */
 
-static void put_on(struct ration_ticket *ticket, const struct link *link,
+static void put_on(struct ration_ticket *ticket, const struct draw *draw,
 		   const struct choice *choice)
 {
+	const struct link *link = &draw->links[choice->link];
+
 	ticket->links[ticket->n_links++] = (struct ration_ticket_link){
 		.bucket = link->bucket,
 		.generation = link->generation,
@@ -249,6 +330,7 @@ static void put_on(struct ration_ticket *ticket, const struct link *link,
 		.refunds = choice->taken.refunds,
 		.unit = link->unit,
 		.flags = link->flags,
+		.line = draw->links[line_of(draw, choice->link)].bucket,
 	};
 }
 
@@ -274,7 +356,7 @@ enum take chain_charge(struct seg *seg, struct draw *draw, struct ration_ticket 
 							  &choice->taken, &why);
 
 		if (result == TAKE_ADMIT) {
-			put_on(ticket, link, choice);
+			put_on(ticket, draw, choice);
 			contest_mark(&seg->hot[link->bucket], draw->class_index);
 			continue;
 		}

@@ -46,6 +46,7 @@ struct draw {
 	struct instant at;
 	uint64_t lease;                  /* what takes a slot: slots_lease() */
 	const struct queue_place *place; /* where the asker stands in line, or NULL */
+	bool alone;                      /* as if nobody stood in any line */
 	uint64_t units[RATION_LINKS_MAX];
 	/* What chain_look() chose, and why it chose nothing. */
 	uint32_t n_chosen;
@@ -64,6 +65,12 @@ bool chain_units(struct draw *draw, const struct charge *costs, uint32_t n_costs
  * decides at once.
  */
 enum take chain_look(struct seg *seg, struct draw *draw);
+
+/* The bucket in whose line to wait for a link, and as which class. */
+uint32_t chain_line(const struct draw *draw, uint32_t i, uint32_t *ret_class);
+
+/* What a link has left for this class and how much it ever has, whoever waits for it. False: not known. */
+bool chain_room(struct seg *seg, const struct draw *draw, uint32_t i, struct shortage *ret_why);
 
 /*
  * Charge what was chosen; the ticket's links are what was charged. On anything but TAKE_ADMIT the caller gives

@@ -7,6 +7,7 @@
 #include "shm/bucket.h"
 #include "shm/index.h"
 #include "shm/names.h"
+#include "shm/queue.h"
 #include "shm/rolling.h"
 #include "shm/slots.h"
 #include "shm/window.h"
@@ -162,6 +163,10 @@ unsigned seg_check(const struct seg *seg, uint64_t now, bool quiet, seg_problem 
 		check_record(&walk, i, &linked);
 	for (uint32_t i = 0; i < seg->n_workers; i++)
 		check_worker(&walk, i);
+	for (uint32_t i = 0; i < seg->n_queues; i++) {
+		if (!queue_plausible(seg, i))
+			problem(&walk, "somebody stands in line who cannot be there", i);
+	}
 	if (quiet && linked != walk.linked)
 		problem(&walk, "chains hold other records than are linked", (uint32_t)linked);
 	return walk.problems;

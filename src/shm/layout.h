@@ -167,7 +167,9 @@ struct seg_worker {
 	shm_word identity; /* worker_identity(); 0: the slot is free */
 	shm_word claim;    /* record + 1 that this worker is making; stays named if it is killed */
 	shm_word policy_generation; /* newest one this worker has taken up */
-	shm_word reserved[5];
+	shm_half waiting; /* its event loops sleep on this; whoever wakes one adds one (queue.h) */
+	shm_half reserved0;
+	shm_word reserved[4];
 };
 
 #ifndef STAT_CELLS

@@ -9,7 +9,10 @@
 #define WORKER_SHIFT  51
 #define CLASS_MASK    7u
 #define BUCKET_MASK   (SEG_BUCKETS_MAX - 1)
-#define SEQUENCE_MASK UINT64_C(0xffffff)
+#define LOOP          (UINT64_C(1) << 23)
+#define SEQUENCE_MASK (LOOP - 1)
+
+#define CLEAR_ATTEMPTS 4
 
 #define HINT(class_index) (UINT32_C(1) << (KIND_WAITERS_SHIFT + (class_index)))
 
@@ -20,7 +23,7 @@ static uint64_t owner_word(const struct queue_waiter *waiter)
 	return (uint64_t)(waiter->worker + 1) << WORKER_SHIFT |
 	       (uint64_t)(waiter->class_index & CLASS_MASK) << CLASS_SHIFT |
 	       (uint64_t)(waiter->bucket & BUCKET_MASK) << BUCKET_SHIFT |
-	       (waiter->sequence & SEQUENCE_MASK);
+	       (waiter->loop ? LOOP : 0) | (waiter->sequence & SEQUENCE_MASK);
 }
 
 /* UINT32_MAX: nobody's. */
@@ -146,7 +149,7 @@ struct queue_ahead queue_ahead(struct seg *seg, uint32_t bucket, uint32_t class_
 				<< KIND_WAITERS_SHIFT;
 	const uint64_t own = place ? place->owner : 0;
 	const uint64_t arrival = own ? place->arrival : UINT64_MAX;
-	struct queue_ahead ahead = {0, 0, 0};
+	struct queue_ahead ahead = {0};
 	uint32_t mask = 0;
 
 	for (uint32_t i = 0; i < QUEUE_PLACES; i++) {
@@ -158,9 +161,8 @@ struct queue_ahead queue_ahead(struct seg *seg, uint32_t bucket, uint32_t class_
 		if (w.owner == own || !is_before(&w, class_index, arrival, own ? own : UINT64_MAX))
 			continue;
 		ahead.units += w.units;
+		ahead.own_units += class_of(w.owner) == class_index ? w.units : 0;
 		ahead.waiters++;
-		if (w.wake_at > ahead.latest)
-			ahead.latest = w.wake_at;
 	}
 	if (hinted & ~mask)
 		clear_hints(seg, bucket, hinted & ~mask, now);
@@ -183,20 +185,30 @@ static uint32_t count(const struct seg *seg, const struct queue_waiter *waiter, 
 	return n;
 }
 
-bool queue_join(struct seg *seg, const struct queue_waiter *waiter, uint32_t most, uint64_t now,
-		struct queue_place *ret_place)
+/* A free place, or one whose waiter is so late that it has lost it. */
+static bool take_place(struct seg_waiter *cell, uint64_t owner, bool abandoned, uint64_t now)
+{
+	uint64_t found = shm_load(&cell->owner);
+	uint64_t wake_at;
+
+	if (found != 0 && !abandoned)
+		return false;
+	wake_at = found ? shm_load(&cell->wake_at) : 0;
+	if (found != 0 && (wake_at == 0 || now < wake_at || now - wake_at <= QUEUE_ABANDONED))
+		return false;
+	return shm_cas(&cell->owner, &found, owner);
+}
+
+static bool find_place(struct seg *seg, const struct queue_waiter *waiter, uint64_t now,
+		       struct queue_place *ret_place)
 {
 	const uint32_t q = queue_of(seg, waiter->bucket);
 	const uint64_t owner = owner_word(waiter);
 
-	if (most != 0 && count(seg, waiter, now) >= most)
-		return false;
-	for (uint32_t i = 0; i < QUEUE_PLACES; i++) {
+	for (uint32_t i = 0; i < 2 * QUEUE_PLACES; i++) {
 		const uint32_t place = (waiter->worker + waiter->sequence + i) % QUEUE_PLACES;
-		struct seg_waiter *cell = &seg->queues[q].place[place];
-		uint64_t nobody = 0;
 
-		if (shm_load(&cell->owner) != 0 || !shm_cas(&cell->owner, &nobody, owner))
+		if (!take_place(&seg->queues[q].place[place], owner, i >= QUEUE_PLACES, now))
 			continue;
 		*ret_place = (struct queue_place){
 			.queue = q,
@@ -205,12 +217,22 @@ bool queue_join(struct seg *seg, const struct queue_waiter *waiter, uint32_t mos
 			.arrival = waiter->arrival,
 			.units = waiter->units,
 		};
-		(void)queue_wake_at(seg, ret_place, now);
-		/* Even if it is set: clear_hints() says why. */
-		shm_half_or(&seg->hot[waiter->bucket].kind, HINT(waiter->class_index));
 		return true;
 	}
 	return false;
+}
+
+enum queue_join queue_join(struct seg *seg, const struct queue_waiter *waiter, uint32_t most,
+			   uint64_t now, struct queue_place *ret_place)
+{
+	if (most != 0 && count(seg, waiter, now) >= most)
+		return QUEUE_BOUND;
+	if (!find_place(seg, waiter, now, ret_place))
+		return QUEUE_FULL;
+	(void)queue_wake_at(seg, ret_place, now);
+	/* Even if it is set: clear_hints() says why. */
+	shm_half_or(&seg->hot[waiter->bucket].kind, HINT(waiter->class_index));
+	return QUEUE_JOINED;
 }
 
 bool queue_wake_at(struct seg *seg, const struct queue_place *place, uint64_t wake_at)
@@ -230,12 +252,20 @@ bool queue_wake_at(struct seg *seg, const struct queue_place *place, uint64_t wa
 	return true;
 }
 
-/* wake_at first: who takes the place next does not count until it has said when it means to try. */
+/*
+ * wake_at first: who takes the place next does not count until it has said when it means to try. By CAS, for it may be
+ * another's by now; wakers change it too, but not for long.
+ */
 static bool clear(struct seg_waiter *cell, uint64_t owner)
 {
-	if (shm_load(&cell->owner) != owner)
-		return false;
-	shm_store(&cell->wake_at, 0);
+	for (int i = 0; i < CLEAR_ATTEMPTS; i++) {
+		uint64_t wake_at = shm_load(&cell->wake_at);
+
+		if (shm_load(&cell->owner) != owner)
+			return false;
+		if (wake_at == 0 || shm_cas(&cell->wake_at, &wake_at, 0))
+			break;
+	}
 	return shm_cas(&cell->owner, &owner, 0);
 }
 
@@ -250,47 +280,77 @@ void queue_leave(struct seg *seg, struct queue_place *place)
 
 /* --- waking --- */
 
-struct queue_place queue_next(const struct seg *seg, uint32_t bucket, uint64_t now)
+/* Where the waiter sleeps. Its worker was found to be one (has_worker). */
+static shm_half *word_of(const struct seg *seg, struct seg_waiter *cell, uint64_t owner)
 {
-	const uint32_t q = queue_of(seg, bucket);
-	struct queue_place next = {.owner = 0};
-
-	for (uint32_t i = 0; i < QUEUE_PLACES; i++) {
-		struct waiter w;
-
-		if (!look(seg, &seg->queues[q].place[i], bucket, now, &w) || w.wake_at <= now)
-			continue;
-		if (next.owner == 0 ||
-		    is_before(&w, class_of(next.owner), next.arrival, next.owner))
-			next = (struct queue_place){
-				.queue = q,
-				.place = i,
-				.owner = w.owner,
-				.arrival = w.arrival,
-				.units = w.units,
-			};
-	}
-	return next;
+	return owner & LOOP ? &seg->workers[worker_of(owner)].waiting : &cell->futex;
 }
 
 /*
  * The word is counted up before wake_at falls: a waiter that is about to sleep finds it changed, whatever it says
  * itself of when it means to try. wake_at changes by CAS, so that it is not another's who took the place meanwhile.
+ * One whose time has come is told too: its waker may have been killed before it could say so.
  */
-shm_half *queue_wake(struct seg *seg, const struct queue_place *place, uint64_t now)
+static void wake(struct seg *seg, struct seg_waiter *cell, const struct waiter *w, uint64_t now,
+		 queue_woken *woken, void *user)
 {
-	struct seg_waiter *cell = cell_of(seg, place);
-	uint64_t wake_at = cell ? shm_load(&cell->wake_at) : 0;
+	uint64_t wake_at = w->wake_at;
+	shm_half *word = word_of(seg, cell, w->owner);
 
-	if (!stands(cell, place))
-		return NULL;
 	(void)shm_half_add(&cell->futex, 1);
+	if (word != &cell->futex)
+		(void)shm_half_add(word, 1);
 	if (wake_at > now)
 		(void)shm_cas(&cell->wake_at, &wake_at, now);
-	return &cell->futex;
+	woken(user, word);
 }
 
-shm_half *queue_futex(const struct seg *seg, const struct queue_place *place)
+uint32_t queue_wake_next(struct seg *seg, uint32_t bucket, uint64_t now, queue_woken *woken,
+			 void *user)
+{
+	struct seg_queue *queue = &seg->queues[queue_of(seg, bucket)];
+	struct seg_waiter *next = NULL;
+	struct waiter first = {0};
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < QUEUE_PLACES; i++) {
+		struct seg_waiter *cell = &queue->place[i];
+		struct waiter w;
+
+		if (!look(seg, cell, bucket, now, &w))
+			continue;
+		if (w.wake_at <= now) {
+			wake(seg, cell, &w, now, woken, user);
+			n++;
+		} else if (!next ||
+			   is_before(&w, class_of(first.owner), first.arrival, first.owner)) {
+			next = cell;
+			first = w;
+		}
+	}
+	if (next)
+		wake(seg, next, &first, now, woken, user);
+	return n + (next != NULL);
+}
+
+uint32_t queue_wake_all(struct seg *seg, uint32_t bucket, uint64_t now, queue_woken *woken,
+			void *user)
+{
+	struct seg_queue *queue = &seg->queues[queue_of(seg, bucket)];
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < QUEUE_PLACES; i++) {
+		struct waiter w;
+
+		if (!look(seg, &queue->place[i], bucket, now, &w))
+			continue;
+		wake(seg, &queue->place[i], &w, now, woken, user);
+		n++;
+	}
+	return n;
+}
+
+shm_half *queue_word(const struct seg *seg, const struct queue_place *place)
 {
 	struct seg_waiter *cell = cell_of(seg, place);
 

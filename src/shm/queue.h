@@ -17,10 +17,22 @@
  * looks and finds nobody clears it and looks once more. Killed in between, he leaves a bit cleared: every waiter sets
  * its own again whenever it says when it means to try.
  *
- * Whoever made room wakes queue_next(). That waiter's wake_at becomes now: the next one to make room wakes the
- * next waiter, and if the first does not come it is soon passed.
+ * Whoever makes room wakes the first that sleeps, and tells those that are about to look. Between them no wake is
+ * lost: a waiter sets its bit, loads its futex word, looks, and sleeps unless the word has changed; he makes room,
+ * looks for the bit, and changes the word. Each side's first step is a locked instruction, so one sees the other. A
+ * waiter that was woken wakes the next if there is room for that one too. What remains for a waiter's own estimate to
+ * cure: somebody was killed between making room and waking, and bits that are cleared as above.
  *
- * owner = [worker slot + 1 : 13 | class 3 | bucket 24 | sequence 24]
+ *			join	leave	wake	reap	say	ahead
+ *	join		  x	  x	  x	  x	  x	  x	one CAS takes a place
+ *	leave			  x	  x	  x	  -	  x	one CAS leaves it
+ *	wake				  x	  x	  x	  x	may wake who has just left or come
+ *	say (wake_at)				  x	  -	  x	the waiter alone; a waker may lower it
+ *
+ * A waiter that is QUEUE_ABANDONED late loses its place to a joiner who finds no other. If it was stopped while it
+ * said when it means to try, it may then say so in the other's name: until that one says it again, its order is wrong.
+ *
+ * owner = [worker slot + 1 : 13 | class 3 | bucket 24 | loop 1 | sequence 23]
  */
 #ifndef RATION_SHM_QUEUE_H
 #define RATION_SHM_QUEUE_H
@@ -29,6 +41,9 @@
 
 /* How late a waiter may be before others pass it: 50 ms. */
 #define QUEUE_GRACE (TICKS_PER_SEC / 20)
+
+/* How late it may be before it loses its place, where there is no other: 10 s. */
+#define QUEUE_ABANDONED (TICKS_PER_SEC * 10)
 
 /*
  * A place in line: which cell of which queue, and the word that must still be in it. The rest is what the cell says,
@@ -49,7 +64,8 @@ struct queue_waiter {
 	uint32_t class_index;
 	uint32_t units;
 	uint32_t sequence; /* the caller's counter, any value */
-	uint64_t arrival;  /* ticks: when it began to wait, in whatever line */
+	bool loop; /* sleeps on its worker's word (seg_worker.waiting), as all such waiters of it do */
+	uint64_t arrival; /* ticks: when it began to wait, in whatever line */
 };
 
 /* Whether anybody of `classes` (bit mask) may wait for it: one load of the hot line. */
@@ -58,14 +74,20 @@ static inline bool queue_hinted(const struct seg_hot *hot, uint32_t classes)
 	return (KIND_WAITERS(shm_half_load(&hot->kind)) & classes) != 0;
 }
 
-/*
- * Stand in line; for now it means to try at once. False: every place is taken ("busy"), or `most` (0: no bound) of the
- * class already wait for it (a few more if they come at the same moment).
- */
-bool queue_join(struct seg *seg, const struct queue_waiter *waiter, uint32_t most, uint64_t now,
-		struct queue_place *ret_place);
+enum queue_join {
+	QUEUE_JOINED,
+	QUEUE_BOUND, /* `most` of its class wait for the bucket already */
+	QUEUE_FULL,  /* every place is taken */
+};
 
-/* Say when it means to try. False: it does not stand there any more (a repair may have cleared it). */
+/*
+ * Stand in line; for now it means to try at once. most: 0 is no bound; a few more than that if they come at the same
+ * moment.
+ */
+enum queue_join queue_join(struct seg *seg, const struct queue_waiter *waiter, uint32_t most,
+			   uint64_t now, struct queue_place *ret_place);
+
+/* Say when it means to try. False: it does not stand there any more. */
 bool queue_wake_at(struct seg *seg, const struct queue_place *place, uint64_t wake_at);
 
 /* Leave; harmless to repeat. */
@@ -74,8 +96,8 @@ void queue_leave(struct seg *seg, struct queue_place *place);
 /* Those who stand before somebody. */
 struct queue_ahead {
 	uint64_t units;
+	uint64_t own_units; /* those of the same class among them */
 	uint32_t waiters;
-	uint64_t latest; /* the last of their wake_at */
 };
 
 /*
@@ -86,15 +108,19 @@ struct queue_ahead {
 struct queue_ahead queue_ahead(struct seg *seg, uint32_t bucket, uint32_t class_index,
 			       const struct queue_place *place, uint64_t now);
 
-/* The first in this bucket's line that does not mean to try before later than now: its place, or owner 0. */
-struct queue_place queue_next(const struct seg *seg, uint32_t bucket, uint64_t now);
-
 /*
- * There is room: it is to try now. Returns its futex word, one more than it was, for whoever may make a system call;
- * NULL if it has left.
+ * There is room. The first that means to try later is to try now, and those that were about to are to look once more:
+ * their words change, and woken(user, word) is called for whoever may make a system call. queue_wake_all(): all of
+ * them are to look, for what each was told of its turn is no longer true. Returns how many. Look at the hint first.
  */
-shm_half *queue_wake(struct seg *seg, const struct queue_place *place, uint64_t now);
-shm_half *queue_futex(const struct seg *seg, const struct queue_place *place);
+typedef void queue_woken(void *user, shm_half *word);
+uint32_t queue_wake_next(struct seg *seg, uint32_t bucket, uint64_t now, queue_woken *woken,
+			 void *user);
+uint32_t queue_wake_all(struct seg *seg, uint32_t bucket, uint64_t now, queue_woken *woken,
+			void *user);
+
+/* The word to sleep on, or NULL if it does not stand there any more. */
+shm_half *queue_word(const struct seg *seg, const struct queue_place *place);
 
 /* Clear every place of a (dead) worker slot. Calls left(user, bucket) for each, so that others can be woken. */
 typedef void queue_left(void *user, uint32_t bucket);

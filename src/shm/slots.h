@@ -41,6 +41,7 @@ enum slots_shape {
 	SLOTS_OWN_COUNT,    /* 0: none */
 	SLOTS_SHARED_FIRST, /* sum of all guarantees */
 	SLOTS_CEILING,      /* most slots, own ones included; 0: no ceiling */
+	SLOTS_FIFO,         /* 1: whoever came first is next, whatever the class */
 };
 
 /* [stamp 4 | 0 28 | hold 20 | slots 12]. hold_ns: maximum hold of a lease, 0: none, at most 24 h. 0 if out of range. */

@@ -5,12 +5,14 @@
 #include "shm/worker.h"
 
 #include "shm/index.h"
+#include "shm/queue.h"
 #include "shm/slots.h"
 #include "shm/stat.h"
 
 void worker_reap_telling(struct seg *seg, uint32_t slot, worker_freed *freed, void *user)
 {
 	(void)slots_reap(seg, slot, freed, user);
+	queue_reap(seg, slot, freed, user);
 	stat_spill(seg, slot);
 	index_recover(seg, slot);
 	shm_store(&seg->workers[slot].policy_generation, 0);

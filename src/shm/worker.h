@@ -28,10 +28,11 @@ static inline uint32_t worker_pid(uint64_t identity)
 }
 
 /*
- * Take over what a dead or departed worker left: its leases end, counters are spilled, a half-made record is freed,
- * the slot becomes free, last of all: no successor's lease is ended. Harmless to repeat. Supervisor, or the owner of
+ * Take over what a dead or departed worker left: its leases end, it waits no longer, counters are spilled, a half-made
+ * record is freed, the slot becomes free, last of all: no successor's lease is ended. Harmless to repeat. Supervisor, or the owner of
  * an embedded segment.
- * freed: called for each bucket that got slots back, for whoever may wait for them; NULL if nobody is to be told.
+ * freed: called for each bucket where it held slots or stood in line, for whoever may wait there; NULL if nobody is to
+ * be told.
  */
 typedef void worker_freed(void *user, uint32_t bucket);
 void worker_reap_telling(struct seg *seg, uint32_t slot, worker_freed *freed, void *user);

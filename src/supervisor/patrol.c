@@ -8,6 +8,7 @@
  * While a worker lags behind, every bucket whose numbers carry another generation's stamp is looked
  * at every second.
  */
+#include "client/client.h"
 #include "shm/contest.h"
 #include "shm/rolling.h"
 #include "shm/slots.h"
@@ -145,6 +146,18 @@ static bool carry(struct supervisor *s, const struct published *before, uint32_t
 	return carry_bucket(&c, bucket);
 }
 
+/*
+ * Those who wait worked out their turns by other numbers, their own limit's or those of what their class was promised
+ * of it.
+ */
+static void wake_everybody(struct supervisor *s)
+{
+	const uint64_t now = supervisor_now(s);
+
+	for (uint32_t bucket = 0; bucket < s->seg.n_buckets; bucket++)
+		client_wake(&s->seg, bucket, now, true);
+}
+
 struct patrol_counts patrol_all(struct supervisor *s, const struct published *before)
 {
 	struct patrol_counts counts = {0};
@@ -162,6 +175,8 @@ struct patrol_counts patrol_all(struct supervisor *s, const struct published *be
 		counts.unreadable += result == TUNE_UNREADABLE;
 	}
 	s->patrol.behind = s->seg.n_buckets;
+	if (counts.changed > 0)
+		wake_everybody(s);
 	return counts;
 }
 
@@ -195,8 +210,9 @@ static void patrol_stamps(struct supervisor *s)
 		const uint32_t bucket = p->next_stamp;
 
 		p->next_stamp = (bucket + 1) % s->seg.n_buckets;
-		if (bucket_linked(&s->seg, bucket) && !stamped_now(s, bucket))
-			(void)tune_bucket(&s->seg, &s->policy, bucket, ticks_now, s, &limit);
+		if (bucket_linked(&s->seg, bucket) && !stamped_now(s, bucket) &&
+		    tune_bucket(&s->seg, &s->policy, bucket, ticks_now, s, &limit) == TUNE_CHANGED)
+			client_wake(&s->seg, bucket, supervisor_now(s), true);
 	}
 	if (!lags)
 		p->behind -= n;

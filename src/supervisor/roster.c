@@ -19,6 +19,7 @@
 
 #include <ration/ration.h>
 
+#include "client/client.h"
 #include "client/wire.h"
 #include "shm/worker.h"
 #include "supervisor/supervisor.h"
@@ -36,6 +37,14 @@ static bool said_goodbye(const struct supervisor *s, uint32_t slot)
 	return shm_load(&s->seg.workers[slot].identity) == 0;
 }
 
+/* What it held or stood in front of, others may be waiting for. */
+static void wake_waiters(void *user, uint32_t bucket)
+{
+	struct supervisor *s = user;
+
+	client_wake(&s->seg, bucket, supervisor_now(s), false);
+}
+
 static void reap(struct supervisor *s, uint32_t slot, const char *why)
 {
 	struct watch *watch = &s->watches[slot];
@@ -43,7 +52,7 @@ static void reap(struct supervisor *s, uint32_t slot, const char *why)
 
 	watch->socket = sd_event_source_disable_unref(watch->socket);
 	watch->pidfd = sd_event_source_disable_unref(watch->pidfd);
-	worker_reap(&s->seg, slot);
+	worker_reap_telling(&s->seg, slot, wake_waiters, s);
 	ledger_take_back(&s->ledger, slot);
 	log_event(LOG_INFO, "%s slot=%u pid=%d uid=%u workers=%u", why, slot, worker.pid,
 		  worker.uid, s->ledger.n_taken);
