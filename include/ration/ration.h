@@ -235,7 +235,7 @@ struct ration_wait {
 	/* Set with RATION_BUSY: so many of the class may wait, says the policy; 0: every place is taken. */
 	uint32_t bound;
 	/* For the library alone. */
-	uint64_t place[6];
+	uint64_t place[7];
 };
 
 /*

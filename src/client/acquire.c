@@ -165,18 +165,38 @@ struct attempt {
 	struct draw draw;
 };
 
+static bool holds_at(const struct chain_head *head, int64_t wall)
+{
+	return !(head->flags & CHAIN_WALL) || (wall >= head->from && wall < head->until);
+}
+
 int client_chain(struct ration_handle *handle, int64_t wall, bool anew, struct chain *chain)
 {
 	int result;
 
 	if (!anew && handle_copy(handle, chain) && head_holds(handle->ration, &chain->head) &&
-	    (!(chain->head.flags & CHAIN_WALL) ||
-	     (wall >= chain->head.from && wall < chain->head.until)))
+	    holds_at(&chain->head, wall))
 		return 0;
 	result = resolve_chain(handle, chain, NULL);
 	if (result == 0)
 		handle_publish(handle, chain);
 	return result;
+}
+
+/*
+ * Whoever stands in line is woken a little after its turn, and takes what it takes as of its turn: else where the burst
+ * is small each would move the turns of all behind it. That is what a permit is good for, and there is some of it left.
+ */
+static struct instant time_of(const struct attempt *attempt, uint64_t now)
+{
+	const struct ration *ration = attempt->handle->ration;
+	const struct chain_head *head = &attempt->chain.head;
+	const uint64_t due = attempt->place ? attempt->place->due : 0;
+	const struct instant at = {due, client_wall(ration, due)};
+
+	if (due != 0 && due < now && now - due <= head->delay / 4 && holds_at(head, at.wall))
+		return at;
+	return attempt->draw.at;
 }
 
 static int begin(struct attempt *attempt, bool anew, uint64_t now)
@@ -189,6 +209,7 @@ static int begin(struct attempt *attempt, bool anew, uint64_t now)
 	result = client_chain(attempt->handle, draw->at.wall, anew, &attempt->chain);
 	if (result != 0)
 		return result;
+	draw->at = time_of(attempt, now);
 	draw->links = attempt->chain.links;
 	draw->n_links = (uint32_t)attempt->chain.head.n_links;
 	draw->class_index = CHAIN_CLASS(attempt->chain.head.flags);

@@ -162,29 +162,34 @@ static bool stands_there(const struct trying *t, const struct waiting *waiting)
 }
 
 /*
- * When to try again, in ticks. Slots come free when somebody frees them, and then the first in line is woken. If that
- * one is stopped, nobody else would notice: so the second looks by itself.
+ * When to look again beside when its turn is; UINT64_MAX: then only. If somebody before it, whose turn it is, is a
+ * little slow, it is no use to work out a new turn: those behind would all have to do that. And slots come free when
+ * somebody frees them, and then the first in line is woken; if that one is stopped, the second is to notice.
  */
-static uint64_t try_at(const struct trying *t, const struct waiting *waiting)
+static uint64_t look_again_at(const struct trying *t, const struct waiting *waiting, uint64_t now)
 {
 	struct ration *ration = t->handle->ration;
-	const uint64_t now = client_now(ration), least = now + RETRY_MIN_NS * TICKS_PER_NS;
-	uint64_t at = waiting->retry_at > least ? waiting->retry_at : least;
+	const struct queue_ahead ahead = queue_ahead(&ration->seg, waiting->bucket,
+						     waiting->class_index, &t->standing.place, now);
 
-	if (waiting->kind == KIND_SLOTS && at > now + 2 * QUEUE_GRACE &&
-	    queue_ahead(&ration->seg, waiting->bucket, waiting->class_index, &t->standing.place,
-			now)
-			    .waiters == 1)
-		at = now + 2 * QUEUE_GRACE;
-	return at;
+	if (waiting->kind == KIND_SLOTS)
+		return ahead.waiters == 1 ? now + 2 * QUEUE_GRACE : UINT64_MAX;
+	return ahead.coming > 0 ? now + QUEUE_GRACE / 16 : UINT64_MAX;
 }
 
 /* Say when it means to try. False: it lost its place. */
 static bool announce(struct trying *t, const struct waiting *waiting)
 {
 	struct ration *ration = t->handle->ration;
-	const uint64_t at = try_at(t, waiting);
+	const uint64_t now = client_now(ration), least = now + RETRY_MIN_NS * TICKS_PER_NS;
+	const uint64_t again = look_again_at(t, waiting, now);
+	uint64_t at = waiting->retry_at;
 
+	if (again < at)
+		at = again;
+	else
+		t->standing.place.due = at;
+	at = at > least ? at : least;
 	t->standing.place.units = waiting->units;
 	keep(t->wait, &t->standing);
 	t->wait->wake_at_ns = client_boot_ns(ration, at);

@@ -163,6 +163,7 @@ struct queue_ahead queue_ahead(struct seg *seg, uint32_t bucket, uint32_t class_
 		ahead.units += w.units;
 		ahead.own_units += class_of(w.owner) == class_index ? w.units : 0;
 		ahead.waiters++;
+		ahead.coming += w.wake_at <= now;
 	}
 	if (hinted & ~mask)
 		clear_hints(seg, bucket, hinted & ~mask, now);

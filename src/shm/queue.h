@@ -54,6 +54,7 @@ struct queue_place {
 	uint32_t place;
 	uint64_t owner; /* 0: stands nowhere */
 	uint64_t arrival;
+	uint64_t due; /* ticks: when its turn is, as it last worked out; 0: not yet */
 	uint32_t units;
 	uint32_t reserved;
 };
@@ -98,6 +99,7 @@ struct queue_ahead {
 	uint64_t units;
 	uint64_t own_units; /* those of the same class among them */
 	uint32_t waiters;
+	uint32_t coming; /* those whose time has come */
 };
 
 /*
