@@ -183,6 +183,8 @@ static void fill_draft(struct draft *draft, const struct policy_desc *desc, cons
 			text_of(draft, desc->classes[draft->n_classes]);
 	if (draft->n_classes == 0)
 		draft->classes[draft->n_classes++].name = text_of(draft, "interactive");
+	for (uint32_t i = 0; i < draft->n_classes; i++)
+		draft->classes[i].queue = desc->queue[i];
 	for (; desc->vendors[n]; n++)
 		vendors[n] = desc->vendors[n];
 	qsort(vendors, n, sizeof(*vendors), by_name);

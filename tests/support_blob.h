@@ -59,6 +59,7 @@ struct policy_desc {
 	uint64_t delay_ns;
 	uint64_t clock_skew_ns;
 	const char *classes[CLASSES_MAX + 1]; /* none: only "interactive" */
+	uint32_t queue[CLASSES_MAX];          /* of each: how many may wait; 0: no bound */
 	const char *vendors[DESC_MAX];
 	const char *default_vendor;
 	struct limit_desc limits[DESC_MAX];

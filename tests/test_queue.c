@@ -576,14 +576,15 @@ struct crowd {
 	uint32_t looks, grants, overtakes;
 };
 
-/* As client/wait.c does: until its turn, or a little if somebody before it is about to come. */
+/* As client/wait.c does: until its turn; when that has come and somebody before it is slow, a little longer. */
 static void sleep_on(struct crowd *crowd, struct sleeper *s, const struct draw *draw, uint64_t now)
 {
 	const uint64_t retry_at = draw->verdict.why.retry_at;
-	const bool coming =
-		queue_ahead(crowd->seg, crowd->link.bucket, s->class_index, &s->place, now).coming >
-		0;
-	const uint64_t at = coming && retry_at > now + MS ? now + MS : retry_at;
+	const struct queue_ahead ahead =
+		queue_ahead(crowd->seg, crowd->link.bucket, s->class_index, &s->place, now);
+	const bool waits = s->place.due != 0 && s->place.due <= now && ahead.coming > 0;
+	const uint64_t again = waits ? now + ahead.coming * (QUEUE_GRACE / 16) : UINT64_MAX;
+	const uint64_t at = again < retry_at ? again : retry_at;
 
 	if (at == retry_at)
 		s->place.due = at;

@@ -185,18 +185,22 @@ int client_chain(struct ration_handle *handle, int64_t wall, bool anew, struct c
 
 /*
  * Whoever stands in line is woken a little after its turn, and takes what it takes as of its turn: else where the burst
- * is small each would move the turns of all behind it. That is what a permit is good for, and there is some of it left.
+ * is small each would move the turns of all behind it. A permit is good for a while, and there is most of it left.
  */
 static struct instant time_of(const struct attempt *attempt, uint64_t now)
 {
-	const struct ration *ration = attempt->handle->ration;
+	struct ration *ration = attempt->handle->ration;
 	const struct chain_head *head = &attempt->chain.head;
 	const uint64_t due = attempt->place ? attempt->place->due : 0;
-	const struct instant at = {due, client_wall(ration, due)};
+	const uint64_t early = head->delay / 4;
+	const uint64_t earliest = now > early ? now - early : 0;
+	struct instant at;
 
-	if (due != 0 && due < now && now - due <= head->delay / 4 && holds_at(head, at.wall))
-		return at;
-	return attempt->draw.at;
+	if (due == 0 || due >= now)
+		return attempt->draw.at;
+	at.now = due > earliest ? due : earliest;
+	at.wall = client_wall(ration, at.now);
+	return holds_at(head, at.wall) ? at : attempt->draw.at;
 }
 
 static int begin(struct attempt *attempt, bool anew, uint64_t now)

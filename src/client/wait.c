@@ -93,7 +93,9 @@ static struct standing standing_of(const struct ration *ration, const struct rat
 	struct standing s;
 
 	memcpy(&s, wait->place, sizeof(s));
-	if (s.worker != atomic_load(&ration->identity))
+	if (atomic_load_explicit(&ration->process->registration, memory_order_acquire) !=
+		    REGISTERED ||
+	    s.worker != atomic_load(&ration->identity))
 		s = (struct standing){0};
 	return s;
 }
@@ -162,19 +164,22 @@ static bool stands_there(const struct trying *t, const struct waiting *waiting)
 }
 
 /*
- * When to look again beside when its turn is; UINT64_MAX: then only. If somebody before it, whose turn it is, is a
- * little slow, it is no use to work out a new turn: those behind would all have to do that. And slots come free when
- * somebody frees them, and then the first in line is woken; if that one is stopped, the second is to notice.
+ * When to look again before its next turn; UINT64_MAX: not. Its turn has come, and somebody before it is a little slow:
+ * to work out a new turn would move those of all behind it. And slots come free when somebody frees them, and then the
+ * first in line is woken; if that one is stopped, the second is to notice.
  */
 static uint64_t look_again_at(const struct trying *t, const struct waiting *waiting, uint64_t now)
 {
 	struct ration *ration = t->handle->ration;
+	const uint64_t due = t->standing.place.due;
 	const struct queue_ahead ahead = queue_ahead(&ration->seg, waiting->bucket,
 						     waiting->class_index, &t->standing.place, now);
 
 	if (waiting->kind == KIND_SLOTS)
 		return ahead.waiters == 1 ? now + 2 * QUEUE_GRACE : UINT64_MAX;
-	return ahead.coming > 0 ? now + QUEUE_GRACE / 16 : UINT64_MAX;
+	if (due == 0 || due > now || ahead.coming == 0)
+		return UINT64_MAX;
+	return now + ahead.coming * (QUEUE_GRACE / 16);
 }
 
 /* Say when it means to try. False: it lost its place. */

@@ -9,6 +9,9 @@
 #define INTERVAL_BIAS BUCKET_INTERVAL_BIAS
 #define STAMP_SHIFT   60
 
+/* Those who stand in line and come later than this are not ahead any more (QUEUE_GRACE). */
+#define AHEAD_LATE (TICKS_PER_SEC / 20)
+
 /* Below this mantissa an interval would lose more than 2^-16 of the rate to rounding. */
 #define INTERVAL_MANTISSA_MIN (UINT64_C(1) << 16)
 
@@ -121,8 +124,11 @@ uint64_t bucket_retry_at(const struct bucket_view *view, uint64_t now)
 
 	if (wanted <= tolerance)
 		return view->tat - (tolerance - wanted);
-	/* More than there ever is: it refills again while those who are ahead are served. */
-	return later(view->tat, now) + (wanted - tolerance);
+	/*
+	 * More than there ever is: it refills again while those who are ahead are served. A little late, they are
+	 * served as of their turns, so now is not what counts.
+	 */
+	return later(view->tat, now > AHEAD_LATE ? now - AHEAD_LATE : 0) + (wanted - tolerance);
 }
 
 uint64_t bucket_left(const struct bucket_view *view, uint64_t now)
