@@ -222,7 +222,7 @@ static struct queue_place join(struct capacity *c, uint32_t class_index, uint32_
 	};
 	struct queue_place place;
 
-	cr_assert(queue_join(&c->seg, &waiter, 0, now, &place));
+	cr_assert_eq(queue_join(&c->seg, &waiter, 0, now, &place), QUEUE_JOINED);
 	return place;
 }
 
