@@ -146,18 +146,6 @@ static bool carry(struct supervisor *s, const struct published *before, uint32_t
 	return carry_bucket(&c, bucket);
 }
 
-/*
- * Those who wait worked out their turns by other numbers, their own limit's or those of what their class was promised
- * of it.
- */
-static void wake_everybody(struct supervisor *s)
-{
-	const uint64_t now = supervisor_now(s);
-
-	for (uint32_t bucket = 0; bucket < s->seg.n_buckets; bucket++)
-		client_wake(&s->seg, bucket, now, true);
-}
-
 struct patrol_counts patrol_all(struct supervisor *s, const struct published *before)
 {
 	struct patrol_counts counts = {0};
@@ -175,8 +163,6 @@ struct patrol_counts patrol_all(struct supervisor *s, const struct published *be
 		counts.unreadable += result == TUNE_UNREADABLE;
 	}
 	s->patrol.behind = s->seg.n_buckets;
-	if (counts.changed > 0)
-		wake_everybody(s);
 	return counts;
 }
 

@@ -4,16 +4,12 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
-#include <linux/futex.h>
-#include <sys/syscall.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <ration/ration.h>
 
-#include "shm/queue.h"
+#include "client/client.h"
 #include "supervisor/supervisor.h"
 
 void reload_message(void *user, const struct policy_message *m)
@@ -38,18 +34,16 @@ void reload_status(const struct supervisor *s, const char *state, const char *re
 		   remark);
 }
 
-/* Whoever waits went by other numbers: each looks again, and sleeps on if it must. */
+/*
+ * Whoever waits went by other numbers, its limit's own or those of what its class was promised of it: each looks again,
+ * and sleeps on if it must.
+ */
 static void wake_waiters(struct supervisor *s)
 {
-	for (uint32_t i = 0; i < s->seg.n_queues * QUEUE_PLACES; i++) {
-		struct queue_place at = {.queue = i / QUEUE_PLACES, .place = i % QUEUE_PLACES};
-		shm_half *futex;
+	const uint64_t now = supervisor_now(s);
 
-		at.owner = shm_load(&s->seg.queues[at.queue].place[at.place].owner);
-		futex = at.owner ? queue_wake(&s->seg, &at, supervisor_now(s)) : NULL;
-		if (futex)
-			(void)syscall(SYS_futex, futex, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
-	}
+	for (uint32_t bucket = 0; bucket < s->seg.n_buckets; bucket++)
+		client_wake(&s->seg, bucket, now, true);
 }
 
 /*
