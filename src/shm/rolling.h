@@ -2,55 +2,59 @@
  * shm/rolling.h - so much in any period of that length
  * SPDX-License-Identifier: MIT
  *
- *	state[0]	head: [sealed 1 | cell | final 1 | used] of the present cell; how many bits `used` has the numbers say
+ *	state[0]	head: [sealed 1 | cell | final 1 | used] of the present cell; bits as the numbers say
  *	state[1]	life: [1 | 0 7 | generation 32 | bucket 24]
  *	state[2]	pace: ticks before which nothing more is admitted; 0 where it was never paced
- *	state[3]	its extent (extent.h): pairs of words [life, value], of which
- *				the first holds	[1 | length of a cell in ticks]
- *				the others are the ring: cell c's is [1 | c | final | used] in pair c % ROLLING_RING of it
+ *	state[3]	its extent (extent.h): pairs of words [life, value]. The first has the length of a
+ *			cell: [1 | ticks]. The others are the ring: cell c has [1 | c | final | used]
+ *			in pair c % ROLLING_RING of it
  *
- * A period, made longer by how late a request may arrive (`delay`), is cut into ROLLING_CELLS cells. Any interval of
- * that length, its ends included, touches at most one cell more. So a charge in cell j is admitted if
+ * A period, made longer by how late a request may arrive (`delay`), is cut into ROLLING_CELLS cells. Any
+ * interval of that length, its ends included, touches at most one cell more. So a charge in cell j is
+ * admitted if
  *
  *	cost + mark + used + what the ring has for the ROLLING_CELLS cells before j <= amount
  *
- * by one CAS of the head. When time is past cell j: seal the head (nothing is counted in it any more), put it into the
- * ring, open the present cell with a fresh head; anybody may do each step, and do it again. What the ring has for the
- * cells before j is final once j is open, but that refunds lower it, and a head never returns to an earlier cell: a
- * CAS of the head that succeeds had no less than the right sum.
+ * by one CAS of the head. When time is past cell j: seal the head (nothing is counted in it any more),
+ * put it into the ring, open the present cell with a fresh head; anybody may do each step, and do it
+ * again. What the ring has for the cells before j is final once j is open, but that refunds lower it, and
+ * a head never returns to an earlier cell: a CAS of the head that succeeds had no less than the right
+ * sum.
  *
- * Never over an exact count of any period, by whatever clock that runs evenly. Under saturating demand all of the amount is
- * used in (period + delay) * (1 + 1 / ROLLING_CELLS): of what the vendor would allow,
+ * Never over an exact count of any period, by whatever clock that runs evenly. Under saturating demand
+ * all of the amount is used in (period + delay) * (1 + 1 / ROLLING_CELLS): of what the vendor would
+ * allow,
  *
  *	1 - period / ((period + delay) * (1 + 1 / 28))
  *
  * is wasted: 3.4 % and a part for the delay (50 ms: 0.1 % of a minute, 4.6 % of a second).
  *
- * A clock that was read before another's opened a later cell is counted there, and what counts against it is what
- * counts at its own time and all since. That is good for as many cells back as the ring has to spare; whoever is later still
- * waits.
+ * A charge whose clock was read before another's opened a later cell is counted there, and what counts
+ * against it is what counts at its own time and all since. That is good for as many cells back as the
+ * ring has to spare; whoever is later still waits.
  *
- * A head is compared and swapped together with the life, a word of the ring with the life beside it: whoever stopped in
- * an earlier life of the record, or before its extent was passed on, does nothing.
+ * A head is compared and swapped together with the life, a word of the ring with the life beside it:
+ * whoever stopped in an earlier life of the record, or before its extent was passed on, does nothing.
  *
  * Beside each other, and killed or stopped between any two instructions:
  *
- *	charge, charge		each adds only what fits beside the very head that its CAS compares
- *	charge, roll		the head is sealed first, so what is put into the ring is all that was charged in it
- *	roll, roll		cells only grow in each place of the ring and in the head: a step that was done fails if repeated
- *	give back, any		to the head while its cell is open, else to the ring once it is there: never to both
- *	give back, correct	a correction makes the ring's words and the head final, and final words give nothing back. It adds
- *				to the head that it found before, after the ring is final
- *	debit, any		goes to the head, and so after whatever was refused or admitted before
- *	pace			state[2] first, then the head. Killed between them, a worker has only delayed the others; denied
- *				between them, it puts state[2] back if nobody has moved it on
- *	anything, new amount	one word is stored; each charge that is admitted fits into the old one or the new one
+ *	charge, charge	each adds only what fits beside the very head that its CAS compares
+ *	charge, roll	the head is sealed first, so what is put into the ring is all that it counted
+ *	roll, roll	cells only grow, in the head and in each place of the ring: a step that was done
+ *			fails when it is done again
+ *	give back, any	to the head while its cell is open, else to the ring once it is there: never both
+ *	give back, correct	a correction makes the ring final, then adds to the head that it found
+ *			before and makes that final; what is final gives nothing back
+ *	debit, any	goes to the head, as a charge does that fits
+ *	pace		state[2] first, then the head. Killed between them, a worker has only delayed the
+ *			others; denied between them, it puts state[2] back if nobody has moved it on
+ *	anything, new amount	one word is stored: what is admitted fits into the old or the new one
  *
  * A debt has no bound of its own: it lasts no longer than a period, whatever its size.
  *
- * Pace: the amount is spread evenly over ROLLING_CELLS + 1 cells. An admitted cost of c puts state[2] at max(state[2],
- * now - slack) + c * those cells / amount, and it admits when state[2] <= now. The slack, a tenth of a second or a cell
- * where that is less, makes up for whoever comes a little after his turn.
+ * Pace: the amount is spread evenly over ROLLING_CELLS + 1 cells. An admitted cost of c puts state[2] at
+ * max(state[2], now - slack) + c * those cells / amount, and it admits when state[2] <= now. The slack, a
+ * tenth of a second or a cell where that is less, makes up for whoever comes a little after his turn.
  */
 #ifndef RATION_SHM_ROLLING_H
 #define RATION_SHM_ROLLING_H
@@ -80,15 +84,16 @@ static inline uint64_t rolling_cell_ticks(uint64_t period_ns, uint64_t delay_ns)
 }
 
 /*
- * [stamp 4 | 0 14 | bits 6 | amount 40]: `bits` of a word count what is used; the length of a cell alone decides it, so
- * a new amount leaves the words good. 0 if the amount, and as much debt again, does not fit beside 73 years of cells.
+ * [stamp 4 | 0 14 | bits 6 | amount 40]: `bits` of a word count what is used; the length of a cell alone
+ * decides it, so a new amount leaves the words good. 0 if the amount, and as much debt again, does not
+ * fit beside 73 years of cells.
  */
 uint64_t rolling_pack(uint64_t amount, uint64_t cell_ticks);
 uint64_t rolling_amount(uint64_t numbers);
 
 /*
- * Fill the extent (ROLLING_LINES) that was claimed for a record, whose generation is that of the life to come, and
- * state[1]; returns the first head. spent: the whole amount counts as used in the present cell.
+ * Fill the extent (ROLLING_LINES) that was claimed for a record, whose generation is that of the life to
+ * come, and state[1]; returns the first head. spent: the whole amount counts as used in the present cell.
  */
 uint64_t rolling_first(struct seg *seg, uint32_t bucket, uint32_t extent, uint64_t numbers,
 		       uint64_t cell_ticks, uint64_t now, bool spent);
@@ -107,14 +112,15 @@ enum take rolling_charge(struct seg *seg, const struct link *link, const struct 
 bool rolling_give_back(struct seg *seg, const struct charge_ref *charge, uint64_t units);
 
 /*
- * Charge `units` more to the present cell, into debt if need be (saturates). False: out of attempts, or the record is in
- * another life; nothing was charged.
+ * Charge `units` more to the present cell, into debt if need be (saturates). False: out of attempts, or
+ * the record is in another life; nothing was charged.
  */
 bool rolling_debit(struct seg *seg, const struct charge_ref *charge, uint64_t units, uint64_t now);
 
 /*
- * The vendor says that `used` units of the period that ends now are spent. Never lowers; if it raises, all charges until
- * now give nothing back, nor do later ones of this cell. False: out of attempts, or another life.
+ * The vendor says that `used` units of the period that ends now are spent. Never lowers; if it raises,
+ * all charges until now give nothing back, nor do later ones of this cell. False: out of attempts, or
+ * another life.
  */
 bool rolling_correct(struct seg *seg, uint32_t bucket, uint32_t generation, uint64_t used,
 		     uint64_t now);
@@ -123,15 +129,15 @@ bool rolling_correct(struct seg *seg, uint32_t bucket, uint32_t generation, uint
 uint64_t rolling_used(const struct seg *seg, uint32_t bucket, uint64_t now);
 
 /*
- * Before a record is reclaimed: end its life, if nothing that was charged counts any more at `now`. False: it does, and
- * the record lives on.
+ * Before a record is reclaimed: end its life, if nothing that was charged counts any more at `now`.
+ * False: it does, and the record lives on.
  */
 bool rolling_close(struct seg *seg, uint32_t bucket, uint64_t now);
 
 /*
- * Whether the words and numbers of a linked record can be true. Repair makes all of the amount spent in the present
- * cell and forgets what is impossible; cell_ticks: as in the link's shape. True: something was wrong. The supervisor, or
- * the owner of an embedded segment, only.
+ * Whether the words and numbers of a linked record can be true. Repair makes all of the amount spent in
+ * the present cell and forgets what is impossible; cell_ticks: as in the link's shape. True: something
+ * was wrong. The supervisor, or the owner of an embedded segment, only.
  */
 bool rolling_plausible(const struct seg *seg, uint32_t bucket, uint64_t now);
 bool rolling_repair(struct seg *seg, uint32_t bucket, uint64_t cell_ticks, uint64_t now);
