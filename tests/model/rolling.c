@@ -2,7 +2,7 @@
  * tests/model/rolling.c - charge, give back, settle, correct, retune and reclaim rolling limits while they roll
  * SPDX-License-Identifier: MIT
  *
- * A period is PERIOD ticks, in ROLLING_CELLS cells of CELL ticks; of record 1 both are twice as long. Checked:
+ * A period is PERIOD ticks, in ROLLING_CELLS cells of CELL ticks; of record 1 both are half as long. Checked:
  *
  *	after every step	what counts now is no less than what was admitted in the last period and not given back
  *	at a charge		the life of the record that was meant is not over
@@ -61,7 +61,7 @@ static struct rolling_notes *known(void)
 /* Of cells of CELL ticks, for a record. */
 static uint64_t ticks(uint64_t record, uint64_t cells)
 {
-	return cells * CELL << record;
+	return cells * CELL >> record;
 }
 
 static uint64_t numbers_for(uint64_t record, uint64_t amount)
@@ -417,14 +417,14 @@ static void setup(void)
 
 static void op_pass(void *self, const struct op *op)
 {
-	const struct op pass = {.a = op->a * CELL};
+	const struct op pass = {.a = op->a * CELL / 2};
 
 	op_tick(self, &pass);
 }
 
 #define PASS(n)                                                                                    \
 	{                                                                                          \
-		op_pass, "%u cells", n, 0                                                          \
+		op_pass, "%u half cells", n, 0                                                          \
 	}
 #define TAKE(n)                                                                                    \
 	{                                                                                          \
@@ -468,23 +468,25 @@ static const struct scenario scenarios[] = {
 	{"charge, charge", {ACTOR(TAKE(2), TAKE(1)), ACTOR(TAKE(2), TAKE(1))}, {3}, .kills = 1},
 	{"charge, refund", {ACTOR(TAKE(2), CANCEL), ACTOR(TAKE(2), TAKE(2))}, {3}, .kills = 1},
 	{"charge, charge, roll",
-	 {ACTOR(TAKE(2), TAKE(2)), ACTOR(TAKE(2)), CLOCK(PASS(1), PASS(1), PASS(1))}, {3}, .kills = 1},
-	{"roll, roll", {ACTOR(TAKE(1)), ACTOR(TAKE(1), TAKE(1)), CLOCK(PASS(1), PASS(2))}, {2, 1}, .kills = 2},
-	{"roll, roll, roll", {ACTOR(TAKE(1)), ACTOR(TAKE(1)), ACTOR(TAKE(1)), CLOCK(PASS(1))}, {2, 1}, .kills = 1},
-	{"refund, roll", {ACTOR(TAKE(2), CANCEL), ACTOR(TAKE(2), TAKE(2)), CLOCK(PASS(1), PASS(1))}, {3}, .kills = 1},
+	 {ACTOR(TAKE(2), TAKE(2)), ACTOR(TAKE(2)), CLOCK(PASS(2), PASS(2), PASS(2))}, {3}, .kills = 1},
+	{"roll, roll", {ACTOR(TAKE(1)), ACTOR(TAKE(1), TAKE(1)), CLOCK(PASS(2), PASS(4))}, {2, 1}, .kills = 2},
+	{"roll, roll, roll", {ACTOR(TAKE(1)), ACTOR(TAKE(1)), ACTOR(TAKE(1)), CLOCK(PASS(2))}, {2, 1}, .kills = 1},
+	{"refund, roll", {ACTOR(TAKE(2), CANCEL), ACTOR(TAKE(2), TAKE(2)), CLOCK(PASS(2), PASS(2))}, {3}, .kills = 1},
+	{"refund, much later",
+	 {ACTOR(TAKE(2), CANCEL), ACTOR(TAKE(2), TAKE(1)), CLOCK(PASS(6), PASS(2))}, {3}, .kills = 1},
 	{"settle down, roll",
-	 {ACTOR(TAKE(3), SETTLE(1)), ACTOR(TAKE(2), TAKE(2)), CLOCK(PASS(1))}, {4}, .kills = 1},
-	{"settle up, roll", {ACTOR(TAKE(1), SETTLE(3)), ACTOR(TAKE(1), TAKE(1)), CLOCK(PASS(1))}, {3}, .kills = 1},
+	 {ACTOR(TAKE(3), SETTLE(1)), ACTOR(TAKE(2), TAKE(2)), CLOCK(PASS(2))}, {4}, .kills = 1},
+	{"settle up, roll", {ACTOR(TAKE(1), SETTLE(3)), ACTOR(TAKE(1), TAKE(1)), CLOCK(PASS(2))}, {3}, .kills = 1},
 	{"correct down, refund", {ACTOR(TAKE(2), CANCEL), ACTOR(CORRECT(3)), ACTOR(TAKE(2))}, {5}, .kills = 1},
 	{"correct down, refund, roll",
-	 {ACTOR(TAKE(2), CANCEL), ACTOR(CORRECT(4)), CLOCK(PASS(1))}, {5, 1}, .kills = 1},
+	 {ACTOR(TAKE(2), CANCEL), ACTOR(CORRECT(4)), CLOCK(PASS(2))}, {5, 1}, .kills = 1},
 	{"retune, charge", {ACTOR(TAKE(2)), ACTOR(TAKE(2)), SUPERVISOR(RETUNE(3))}, {4}, .kills = 1},
-	{"retune, roll", {ACTOR(TAKE(2)), ACTOR(TAKE(2)), SUPERVISOR(RETUNE(4)), CLOCK(PASS(1))}, {3}},
-	{"pace", {ACTOR(TAKE(1), TAKE(1)), ACTOR(TAKE(1), TAKE(1)), CLOCK(PASS(1), PASS(1))}, {3, 0, true}, .kills = 1},
+	{"retune, roll", {ACTOR(TAKE(2)), ACTOR(TAKE(2)), SUPERVISOR(RETUNE(4)), CLOCK(PASS(2))}, {3}},
+	{"pace", {ACTOR(TAKE(1), TAKE(1)), ACTOR(TAKE(1), TAKE(1)), CLOCK(PASS(2), PASS(2))}, {3, 0, true}, .kills = 1},
 	{"reclaim, charge",
-	 {ACTOR(TAKE(2), CANCEL), SUCCESSOR(TAKE_NEXT(3)), SUPERVISOR(RENEW), CLOCK(PASS(1))}, {3}, .kills = 1},
+	 {ACTOR(TAKE(2), CANCEL), SUCCESSOR(TAKE_NEXT(3)), SUPERVISOR(RENEW), CLOCK(PASS(2))}, {3}, .kills = 1},
 	{"reclaim, roll, pass on",
-	 {ACTOR(TAKE(0)), SUCCESSOR(TAKE_NEXT(3), TAKE_NEXT(3)), SUPERVISOR(PASS_ON), CLOCK(PASS(1), PASS(2))},
+	 {ACTOR(TAKE(0)), SUCCESSOR(TAKE_NEXT(2), TAKE_NEXT(1)), SUPERVISOR(PASS_ON), CLOCK(PASS(2), PASS(1), PASS(1))},
 	 {3, 0, false, true}, .kills = 1},
 	{NULL},
 };
