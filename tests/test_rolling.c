@@ -55,7 +55,7 @@ struct limit {
 	uint64_t amount;
 	uint64_t born;
 	uint32_t flags;
-	bool spent;
+	uint64_t used; /* at first */
 };
 
 static uint64_t cell_of(const struct limit *limit)
@@ -68,7 +68,7 @@ static uint64_t fill(struct seg *seg, uint32_t bucket, uint32_t first, void *use
 	const struct limit *limit = user;
 
 	return rolling_first(seg, bucket, first, rolling_pack(limit->amount, cell_of(limit)),
-			     cell_of(limit), limit->born * TICKS_PER_NS, limit->spent);
+			     cell_of(limit), limit->born * TICKS_PER_NS, limit->used);
 }
 
 static void insert(struct limit *limit, uint64_t id)
@@ -267,7 +267,7 @@ Test(rolling, those_ahead_are_to_have_theirs_first)
 Test(rolling, a_spent_one_admits_nothing_for_a_period)
 {
 	struct limit limit = {
-		.seg = seg_make(4, 4), .period = MINUTE, .amount = 5, .born = YEAR, .spent = true};
+		.seg = seg_make(4, 4), .period = MINUTE, .amount = 5, .used = 5, .born = YEAR};
 
 	insert(&limit, 1);
 	cr_assert_eq(take(&limit, 1, YEAR, NULL), TAKE_WAIT);

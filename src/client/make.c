@@ -38,16 +38,12 @@ static uint64_t fill_slots(struct seg *seg, uint32_t bucket, uint32_t first, voi
 	return 0;
 }
 
-/* `used` is the low part of a head, and what is used of a new one is none. */
 static uint64_t fill_rolling(struct seg *seg, uint32_t bucket, uint32_t first, void *user)
 {
 	const struct birth *birth = user;
-	const uint64_t numbers = birth->numbers->effective;
-	const bool all = birth->used >= rolling_amount(numbers);
 
-	return rolling_first(seg, bucket, first, numbers, birth->link->shape[ROLLING_CELL_TICKS],
-			     birth->at.now, all) +
-	       (all ? 0 : birth->used);
+	return rolling_first(seg, bucket, first, birth->numbers->effective,
+			     birth->link->shape[ROLLING_CELL_TICKS], birth->at.now, birth->used);
 }
 
 /* What is spent of a new bucket was spent before now, and drains from now on. */

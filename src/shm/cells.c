@@ -287,7 +287,7 @@ static void clear_pair(const struct cells *cells, uint32_t place)
 }
 
 uint64_t rolling_first(struct seg *seg, uint32_t bucket, uint32_t extent, uint64_t numbers,
-		       uint64_t cell_ticks, uint64_t now, bool spent)
+		       uint64_t cell_ticks, uint64_t now, uint64_t used)
 {
 	struct seg_hot *hot = &seg->hot[bucket];
 	shm_word *words = seg->extents[extent].word;
@@ -299,8 +299,7 @@ uint64_t rolling_first(struct seg *seg, uint32_t bucket, uint32_t extent, uint64
 	};
 	const struct cell head = {
 		.index = cells_index(now, cell_ticks),
-		.used = spent ? rolling_amount(numbers) : 0,
-		.final = spent,
+		.used = least(used, rolling_amount(numbers)),
 	};
 
 	shm_store_relaxed(&words[0], cells.life);

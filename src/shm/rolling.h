@@ -93,10 +93,10 @@ uint64_t rolling_amount(uint64_t numbers);
 
 /*
  * Fill the extent (ROLLING_LINES) that was claimed for a record, whose generation is that of the life to
- * come, and state[1]; returns the first head. spent: the whole amount counts as used in the present cell.
+ * come, and state[1]; returns the first head. used: in the present cell, at most the amount.
  */
 uint64_t rolling_first(struct seg *seg, uint32_t bucket, uint32_t extent, uint64_t numbers,
-		       uint64_t cell_ticks, uint64_t now, bool spent);
+		       uint64_t cell_ticks, uint64_t now, uint64_t used);
 
 enum take rolling_look(const struct seg *seg, const struct link *link, const struct demand *demand,
 		       const struct instant *at, struct taken *ret_taken, struct shortage *ret_why);

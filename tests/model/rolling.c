@@ -195,7 +195,7 @@ static void begin_life(unsigned record)
 	shm_store(&hot->state[3], extent_word(lines, ROLLING_LINES));
 	head = rolling_first(&world.seg, refs[record].bucket, lines,
 			     numbers_for(record, scenario->with[AMOUNT]), ticks(record, 1), now(),
-			     false);
+			     0);
 	shm_store(&hot->state[0], head);
 	known()->record = record;
 	known()->generation = shm_half_load(&hot->generation);
@@ -380,7 +380,7 @@ static uint64_t fill(struct seg *seg, uint32_t bucket, uint32_t first, void *use
 {
 	lines = first;
 	return rolling_first(seg, bucket, first, numbers_for(0, scenario->with[AMOUNT]), CELL,
-			     *(uint64_t *)user, false);
+			     *(uint64_t *)user, 0);
 }
 
 static void make_record(unsigned record)
@@ -424,7 +424,7 @@ static void op_pass(void *self, const struct op *op)
 
 #define PASS(n)                                                                                    \
 	{                                                                                          \
-		op_pass, "%u half cells", n, 0                                                          \
+		op_pass, "%u half cells", n, 0                                                     \
 	}
 #define TAKE(n)                                                                                    \
 	{                                                                                          \
