@@ -170,6 +170,8 @@ Test(text, every_result_has_words_of_its_own)
 				    RATION_DENIED,
 				    RATION_OVERSIZE,
 				    RATION_CONTENDED,
+				    RATION_BUSY,
+				    RATION_WAITING,
 				    RATION_ESUPERVISOR,
 				    RATION_ELAYOUT,
 				    RATION_ENOTREADY,
@@ -180,6 +182,7 @@ Test(text, every_result_has_words_of_its_own)
 				    RATION_ECORRUPT,
 				    RATION_EPOLICY,
 				    RATION_EWORKERS,
+				    RATION_ELOST,
 				    -EINVAL,
 				    -ENOMEM,
 				    -EACCES,
@@ -192,8 +195,8 @@ Test(text, every_result_has_words_of_its_own)
 			cr_assert_str_neq(ration_strerror(codes[i]), ration_strerror(codes[k]));
 	}
 	cr_assert_str_eq(ration_strerror(-EACCES), "Permission denied");
-	cr_assert_str_eq(ration_strerror(4), "unknown result");
+	cr_assert_str_eq(ration_strerror(6), "unknown result");
 	cr_assert_str_eq(ration_strerror(-999999), "unknown result");
-	cr_assert_str_eq(ration_strerror(RATION_EWORKERS - 1), "unknown result");
+	cr_assert_str_eq(ration_strerror(RATION_ELOST - 1), "unknown result");
 	cr_assert_eq(ration_strerror(-ENOENT), ration_strerror(-ENOENT), "a constant string");
 }

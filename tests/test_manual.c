@@ -195,7 +195,7 @@ Test(manual, every_result_is_explained)
 		"RATION_DENIED",   "RATION_OVERSIZE",  "RATION_CONTENDED", "RATION_ESUPERVISOR",
 		"RATION_ELAYOUT",  "RATION_ENOTREADY", "RATION_EVENDOR",   "RATION_ECLASS",
 		"RATION_EUNIT",    "RATION_EFULL",     "RATION_ECORRUPT",  "RATION_EPOLICY",
-		"RATION_EWORKERS",
+		"RATION_EWORKERS", "RATION_ELOST",
 	};
 
 	for (size_t i = 0; i < sizeof(results) / sizeof(results[0]); i++) {

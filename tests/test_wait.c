@@ -690,9 +690,9 @@ static void others_are_served(struct policy_desc desc)
 	for (int i = 0; i < 6; i++) {
 		pids[i] = child(&s, 2 * i, log_and_release, log);
 		until_waiting(&s, 0, (uint32_t)i + 1);
-		if (i < 2)
-			kill(pids[i], i ? SIGKILL : SIGSTOP);
 	}
+	kill(pids[0], SIGSTOP);
+	kill(pids[1], SIGKILL);
 	cr_assert_eq(end_of(pids[1]), -SIGKILL);
 	cr_assert_eq(ration_release(s.ration, &held), 0);
 	for (int i = 2; i < 6; i++)

@@ -69,6 +69,7 @@ enum {
 	RATION_ECORRUPT = -1008,    /* shared memory holds an impossible value */
 	RATION_EPOLICY = -1009,     /* the policy is not usable */
 	RATION_EWORKERS = -1010,    /* every worker slot is taken */
+	RATION_ELOST = -1011,       /* a lease was held too long and has gone to another */
 };
 
 struct ration;        /* an attachment of this process to a segment */
@@ -175,7 +176,7 @@ RATION_API RATION_MUST_CHECK int ration_embed(const char *policy_path, struct ra
 
 /*
  * Leave. Takes and nulls the attachment; NULL is allowed. Handles must have been freed before. What
- * outstanding tickets took stays spent.
+ * outstanding tickets took stays spent; their leases end.
  */
 RATION_API void ration_detach(struct ration **ration);
 
@@ -272,7 +273,8 @@ RATION_API RATION_MUST_CHECK int ration_pressure(struct ration_handle *handle);
  * Correct what a ticket took to what was really used, and end the ticket. Units that actual does
  * not name keep their estimate. More than the estimate is always charged, into debt if need be;
  * less gives back the part that time has not already given back. Async-signal-safe.
- * Errors: -EINVAL (not this process's ticket, or ended before).
+ * Errors: -EINVAL (not this process's ticket, or ended before); RATION_ELOST (it was settled and has ended, but a lease
+ *	of it had been held longer than its limit allows, and somebody else has the slot).
  */
 RATION_API int ration_settle(struct ration *ration, struct ration_ticket *ticket,
 			     const struct ration_cost *actual, size_t n_actual);

@@ -29,6 +29,7 @@ const char *answer_code(int code)
 		{RATION_ECORRUPT, "corrupt"},
 		{RATION_EPOLICY, "policy"},
 		{RATION_EWORKERS, "workers"},
+		{RATION_ELOST, "lost"},
 		{-EINVAL, "invalid"},
 	};
 

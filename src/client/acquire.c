@@ -220,8 +220,10 @@ static int begin(struct attempt *attempt, bool anew, uint64_t now)
 	draw->place = attempt->place;
 	draw->alone = false;
 	if (attempt->chain.head.flags & CHAIN_SLOTS)
-		draw->lease = slots_lease(atomic_load(&ration->identity),
-					  atomic_fetch_add(&ration->leases, 1), now);
+		draw->lease = slots_lease(
+			atomic_load(&ration->identity),
+			slots_sequence(atomic_fetch_add(&ration->leases, 1), draw->class_index),
+			now);
 	return chain_units(draw, attempt->costs->charge, attempt->costs->n) ? 0 : RATION_EUNIT;
 }
 
@@ -385,12 +387,15 @@ static enum take take_chain(struct attempt *attempt, struct ration_ticket *ticke
 
 /*
  * What may be different with a later clock: a record that began another life, a time that seemed impossible, and
- * a guarantee, whose bucket has room by construction as of now, not as of when this process was last running.
+ * a guarantee, whose bucket has room by construction as of now, not as of when this process was last running. And
+ * slots that were held by the dead.
  */
-static bool worth_another(const struct attempt *attempt, enum take result)
+static bool worth_another(const struct attempt *attempt, enum take result, uint64_t now)
 {
 	const uint32_t link = attempt->draw.verdict.link;
 
+	if (result == TAKE_WAIT && LINK_KIND(attempt->chain.links[link].flags) == KIND_SLOTS)
+		return embedded_bury(attempt->handle->ration, now);
 	if (result == TAKE_WAIT)
 		return link > 0 && attempt->chain.links[link - 1].flags & LINK_BACKING;
 	return result == TAKE_STALE || result == TAKE_CORRUPT;
@@ -410,7 +415,7 @@ static int take_carefully(struct attempt *attempt, uint64_t now, struct ration_t
 		result = take_chain(attempt, ticket);
 		if (result == TAKE_ADMIT)
 			return admitted(attempt, ticket, denial);
-		if (i > 0 || !worth_another(attempt, result))
+		if (i > 0 || !worth_another(attempt, result, now))
 			return refused(attempt, result, denial, waiting);
 		anew = result == TAKE_STALE;
 		now = client_now(attempt->handle->ration);
@@ -519,14 +524,23 @@ static void settle_link(struct ration *ration, const struct ration_ticket *ticke
 	}
 }
 
-static void release(struct ration *ration, struct ration_ticket *ticket)
+/* False: a lease was held too long and is another's now. */
+static bool release(struct ration *ration, const struct ration_ticket *ticket)
 {
-	chain_release(&ration->seg, ticket);
+	const bool held = chain_release(&ration->seg, ticket);
+
 	for (uint32_t i = 0; i < ticket->n_links; i++) {
 		if (LINK_KIND(ticket->links[i].flags) == KIND_SLOTS)
 			freed(ration, &ticket->links[i]);
 	}
+	return held;
+}
+
+/* The ticket is at its end, whatever became of its leases. */
+static int end(struct ration_ticket *ticket, bool held)
+{
 	ticket->owner = 0;
+	return held ? 0 : RATION_ELOST;
 }
 
 int ration_settle(struct ration *ration, struct ration_ticket *ticket,
@@ -538,25 +552,25 @@ int ration_settle(struct ration *ration, struct ration_ticket *ticket,
 		return -EINVAL;
 	for (uint32_t i = 0; i < ticket->n_links; i++)
 		settle_link(ration, ticket, i, &read);
-	release(ration, ticket);
-	return 0;
+	return end(ticket, release(ration, ticket));
 }
 
 int ration_cancel(struct ration *ration, struct ration_ticket *ticket)
 {
+	bool held;
+
 	if (!ticket_ok(ration, ticket))
 		return -EINVAL;
+	held = release(ration, ticket);
 	give_back(ration, ticket);
-	ticket->owner = 0;
-	return 0;
+	return end(ticket, held);
 }
 
 int ration_release(struct ration *ration, struct ration_ticket *ticket)
 {
 	if (!ticket_ok(ration, ticket))
 		return -EINVAL;
-	release(ration, ticket);
-	return 0;
+	return end(ticket, release(ration, ticket));
 }
 
 bool ration_ticket_fresh(const struct ration *ration, const struct ration_ticket *ticket)

@@ -3,7 +3,6 @@
  * SPDX-License-Identifier: MIT
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +14,7 @@
 
 #include "client/converse.h"
 #include "client/memory.h"
-#include "shm/index.h"
-#include "shm/queue.h"
 #include "shm/slots.h"
-#include "shm/stat.h"
-#include "shm/worker.h"
 
 #define ATTACH_NS   UINT64_C(5000000000) /* for an answer, when attaching */
 #define REGISTER_NS UINT64_C(1000000000) /* the same for a child's first call */
@@ -158,48 +153,6 @@ static int attach_supervised(struct ration *ration, uint64_t budget_ns, struct r
 	return 0;
 }
 
-/* --- embedded segments: workers find a slot by themselves --- */
-
-static bool is_dead(uint64_t identity)
-{
-	return kill((pid_t)worker_pid(identity), 0) < 0 && errno == ESRCH;
-}
-
-/* The first one differs from segment to segment: tickets of one must not pass for another's. */
-static uint32_t incarnation_after(const struct ration *ration, uint64_t old)
-{
-	return old ? (uint32_t)(old >> 32) + 1 : (uint32_t)(ration->seg.epoch_ns >> 12);
-}
-
-static void wake_waiters(void *user, uint32_t bucket)
-{
-	wake_next(user, bucket);
-}
-
-/* Take a free slot, or that of a dead worker together with what it left undone. */
-static int claim_slot(struct ration *ration)
-{
-	for (uint32_t slot = 0; slot < ration->seg.n_workers; slot++) {
-		struct seg_worker *worker = &ration->seg.workers[slot];
-		uint64_t old = shm_load(&worker->identity);
-		const uint64_t mine =
-			worker_identity(slot, incarnation_after(ration, old), (uint32_t)getpid());
-
-		if (old != 0 && !is_dead(old))
-			continue;
-		if (!shm_cas(&worker->identity, &old, mine))
-			continue;
-		(void)slots_reap(&ration->seg, slot, wake_waiters, ration);
-		queue_reap(&ration->seg, slot, wake_waiters, ration);
-		stat_spill(&ration->seg, slot);
-		index_recover(&ration->seg, slot);
-		atomic_store(&ration->slot, slot);
-		atomic_store(&ration->identity, mine);
-		return 0;
-	}
-	return RATION_EWORKERS;
-}
-
 /* --- registering, also after a fork --- */
 
 static int register_now(struct ration *ration, uint64_t budget_ns, struct ration_error *error)
@@ -209,8 +162,8 @@ static int register_now(struct ration *ration, uint64_t budget_ns, struct ration
 	atomic_flag_clear(&ration->following);
 	atomic_store(&ration->policy_readers, 0);
 	atomic_store(&ration->policy_retry_at, 0);
-	if (ration->address.sun_family != AF_UNIX)
-		return claim_slot(ration);
+	if (!has_supervisor(ration))
+		return embedded_register(ration);
 	if (ration->socket >= 0)
 		close(ration->socket); /* the parent's: it must not be read, nor shut down */
 	ration->socket = -1;
@@ -342,15 +295,24 @@ int client_adopt(const struct seg *seg, int policy_fd, uint64_t policy_size,
 	return finish(ration, result, ret_ration);
 }
 
+static void wake_waiters(void *user, uint32_t bucket)
+{
+	wake_next(user, bucket);
+}
+
 /*
  * A goodbye is two things: our line says that nobody is there, then the socket ends. A socket that
- * ends without the other may have been closed by accident, and its process go on acquiring.
+ * ends without the other may have been closed by accident, and its process go on acquiring. Leases end before it,
+ * whether or not a supervisor is there to hear it.
  */
 static void say_goodbye(struct ration *r)
 {
+	const uint32_t slot = atomic_load(&r->slot);
 	uint64_t identity = atomic_load(&r->identity);
 
-	(void)shm_cas(&r->seg.workers[atomic_load(&r->slot)].identity, &identity, 0);
+	if (shm_load(&r->seg.workers[slot].identity) == identity)
+		(void)slots_reap(&r->seg, slot, wake_waiters, r);
+	(void)shm_cas(&r->seg.workers[slot].identity, &identity, 0);
 	shutdown(r->socket, SHUT_RDWR);
 }
 
@@ -365,7 +327,7 @@ void ration_detach(struct ration **ration)
 		/* Embedded, nobody else frees the slot; else the supervisor does when it sees this.
 		 */
 		if (r->socket < 0)
-			worker_reap_telling(&r->seg, atomic_load(&r->slot), wake_waiters, r);
+			embedded_leave(r);
 		else
 			say_goodbye(r);
 	}

@@ -11,6 +11,7 @@
 #define RATION_CLIENT_ATTACHMENT_H
 
 #include <stdatomic.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 
 #include "client/client.h"
@@ -56,7 +57,7 @@ struct ration {
 	_Atomic uint32_t serial; /* how often the memory behind this attachment was exchanged */
 	atomic_flag inserting;   /* a slot makes one bucket at a time */
 	_Atomic uint32_t leases; /* how many were asked for: makes each one's word its own */
-	_Atomic uint32_t waits; /* the same for places in line */
+	_Atomic uint32_t waits;  /* the same for places in line */
 	_Atomic uint64_t register_retry_at; /* CLOCK_BOOTTIME ns; a registration failed before */
 	_Atomic int register_error;         /* with this */
 
@@ -65,6 +66,8 @@ struct ration {
 	_Atomic uint64_t wall_look_at; /* ticks; embedded: when to follow the clock again, */
 	struct wall wall;              /* from here, */
 	atomic_flag following;         /* one at a time */
+
+	_Atomic uint64_t bury_at; /* ticks; embedded: when to look for the dead again */
 
 	/* policy_view.c */
 	struct policy_view views[POLICY_VIEWS];
@@ -127,6 +130,18 @@ static inline int attachment_ready(struct ration *ration)
 
 	return state == REGISTERED ? 0 : attachment_register(ration);
 }
+
+/* Else the segment is embedded, and its workers look after each other. */
+static inline bool has_supervisor(const struct ration *ration)
+{
+	return ration->address.sun_family == AF_UNIX;
+}
+
+/* embedded.c: a slot for this process. 0 or RATION_EWORKERS. */
+int embedded_register(struct ration *ration);
+/* Take over what dead workers left. True: there were any. Does nothing where a supervisor does it. Async-signal-safe. */
+bool embedded_bury(struct ration *ration, uint64_t now);
+void embedded_leave(struct ration *ration);
 
 /*
  * clock.c: begin to go by the wall clock; ahead_ns: how far what the supervisor goes by is ahead of its clock (behind:

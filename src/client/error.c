@@ -28,6 +28,7 @@ static const struct {
 	{RATION_EFULL, "the segment has no room for another bucket"},
 	{RATION_ECORRUPT, "shared memory holds an impossible value"},
 	{RATION_EPOLICY, "the policy is not usable"},
+	{RATION_ELOST, "the lease was held too long and has been lost"},
 	{RATION_EWORKERS, "every worker slot is taken"},
 };
 

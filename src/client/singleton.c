@@ -80,7 +80,7 @@ static enum take take(struct ration *ration, struct bucket_ref ref, uint64_t now
 		.n_links = 1,
 		.at = {.now = now},
 		.lease = slots_lease(atomic_load(&ration->identity),
-				     atomic_fetch_add(&ration->leases, 1), now),
+				     slots_sequence(atomic_fetch_add(&ration->leases, 1), 0), now),
 	};
 	enum take result = TAKE_CORRUPT;
 

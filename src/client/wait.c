@@ -166,7 +166,8 @@ static bool stands_there(const struct trying *t, const struct waiting *waiting)
 /*
  * When to look again before its next turn; UINT64_MAX: not. Its turn has come, and somebody before it is a little slow:
  * to work out a new turn would move those of all behind it. And slots come free when somebody frees them, and then the
- * first in line is woken; if that one is stopped, the second is to notice.
+ * first in line is woken; if that one is stopped, the second is to notice. Of holders that are dead a supervisor hears
+ * at once; without one, the first in line is to notice.
  */
 static uint64_t look_again_at(const struct trying *t, const struct waiting *waiting, uint64_t now)
 {
@@ -176,7 +177,9 @@ static uint64_t look_again_at(const struct trying *t, const struct waiting *wait
 						     waiting->class_index, &t->standing.place, now);
 
 	if (waiting->kind == KIND_SLOTS)
-		return ahead.waiters == 1 ? now + 2 * QUEUE_GRACE : UINT64_MAX;
+		return ahead.waiters == 1 || (ahead.waiters == 0 && !has_supervisor(ration))
+			       ? now + 2 * QUEUE_GRACE
+			       : UINT64_MAX;
 	if (due == 0 || due > now || ahead.coming == 0)
 		return UINT64_MAX;
 	return now + ahead.coming * (QUEUE_GRACE / 16);

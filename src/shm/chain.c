@@ -492,12 +492,15 @@ void chain_settle_link(struct seg *seg, const struct ration_ticket *ticket, uint
 		(void)kind->give_back(seg, &charge, link->amount - actual);
 }
 
-void chain_release(struct seg *seg, const struct ration_ticket *ticket)
+bool chain_release(struct seg *seg, const struct ration_ticket *ticket)
 {
+	bool held = true;
+
 	for (uint32_t i = 0; i < ticket->n_links; i++) {
 		const struct charge_ref charge = charge_of(ticket, &ticket->links[i]);
 
 		if (LINK_KIND(ticket->links[i].flags) == KIND_SLOTS)
-			(void)slots_release(seg, &charge);
+			held &= slots_release(seg, &charge);
 	}
+	return held;
 }

@@ -86,8 +86,8 @@ void chain_give_back(struct seg *seg, const struct ration_ticket *ticket, seg_cl
 void chain_settle_link(struct seg *seg, const struct ration_ticket *ticket, uint32_t link,
 		       uint64_t actual, seg_clock *clock, void *user);
 
-/* End the leases of a ticket; what else it took stays as it is. */
-void chain_release(struct seg *seg, const struct ration_ticket *ticket);
+/* End the leases of a ticket; what else it took stays as it is. False: not all of them were there any more. */
+bool chain_release(struct seg *seg, const struct ration_ticket *ticket);
 
 /* --- the usual acquire: token buckets that stand alone, at their default cost --- */
 

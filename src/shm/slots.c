@@ -56,6 +56,11 @@ uint32_t slots_holder(uint64_t lease)
 	return (uint32_t)(lease >> WORKER_SHIFT) - 1;
 }
 
+uint32_t slots_class(uint64_t lease)
+{
+	return (uint32_t)(lease >> SEQUENCE_SHIFT) & (CLASSES_MAX - 1);
+}
+
 /* Units that a held word has been held for; modulo 13 days. */
 static uint64_t age(uint64_t word, uint64_t now)
 {

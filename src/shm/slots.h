@@ -7,7 +7,7 @@
  *			the number of slots was ever lowered
  *	state[3]	its extent (extent.h): one word a slot
  *
- *	lease	[0 | worker slot + 1 : 13 | incarnation 16 | sequence 11 | start 23]
+ *	lease	[0 | worker slot + 1 : 13 | incarnation 16 | sequence 8 | class 3 | start 23]
  *	free	[0 | 0 : 13 | 1 | generation 25 | bucket 24]
  *	spent	[0 | 0 : 13 | 0 1 | 0 25 | start 23]	held by nobody, as after a lost history
  *	closed	0
@@ -31,6 +31,7 @@
 #ifndef RATION_SHM_SLOTS_H
 #define RATION_SHM_SLOTS_H
 
+#include "shm/blob.h"
 #include "shm/take.h"
 
 #define SLOTS_MAX 1024u
@@ -59,7 +60,13 @@ uint32_t slots_table_words(uint32_t slots);
 void slots_first(struct seg *seg, uint32_t bucket, uint32_t extent, uint32_t words,
 		 uint64_t numbers, uint64_t now, bool spent);
 
-/* identity: worker_identity() (worker.h). sequence: the caller's counter, any value. */
+/* A caller's counter, any value, and the class that it asks as, for displays. */
+static inline uint32_t slots_sequence(uint32_t counter, uint32_t class_index)
+{
+	return counter << 3 | (class_index & (CLASSES_MAX - 1));
+}
+
+/* identity: worker_identity() (worker.h). sequence: slots_sequence(). */
 uint64_t slots_lease(uint64_t identity, uint32_t sequence, uint64_t now);
 
 /*
@@ -98,9 +105,10 @@ bool slots_close(struct seg *seg, uint32_t bucket, uint64_t now);
 bool slots_plausible(const struct seg *seg, uint32_t bucket);
 bool slots_repair(struct seg *seg, uint32_t bucket);
 
-/* For displays: the i-th slot's lease (0: free), and who holds it since when. */
+/* For displays: the i-th slot's lease (0: free), and who holds it as what since when. */
 uint64_t slots_word(const struct seg *seg, uint32_t bucket, uint32_t i);
 uint32_t slots_holder(uint64_t lease);              /* worker slot; UINT32_MAX: nobody (spent) */
+uint32_t slots_class(uint64_t lease);               /* index */
 uint64_t slots_since(uint64_t lease, uint64_t now); /* ticks, to 134 ms */
 
 #endif

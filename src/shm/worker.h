@@ -35,6 +35,8 @@ static inline uint32_t worker_pid(uint64_t identity)
  * be told.
  */
 typedef void worker_freed(void *user, uint32_t bucket);
+/* All of it but the last: the slot is its caller's, and stays so. */
+void worker_inherit(struct seg *seg, uint32_t slot, worker_freed *freed, void *user);
 void worker_reap_telling(struct seg *seg, uint32_t slot, worker_freed *freed, void *user);
 
 static inline void worker_reap(struct seg *seg, uint32_t slot)
