@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,10 @@
 #include "support_nginx.h"
 #include "support_rationd.h"
 
-/* `hour`: 20 requests, then hardly any more. `second`: two, then one every 200 ms. `wide`: no limit to speak of. */
+/*
+ * `hour`: 20 requests, then hardly any more. `second`: two, then one every 200 ms. `wide`: no limit to speak of.
+ * `flow`: one at a time, of a few at all. `short`: one at a time, for not long.
+ */
 static const char policy[] =
 	"version: 1\n"
 	"classes: [interactive, bulk]\n"
@@ -30,7 +34,14 @@ static const char policy[] =
 	"      - { name: rate, rate: 100000/s, burst: 100000, scope: [vendor] }\n"
 	"  llm:\n"
 	"    limits:\n"
-	"      - { name: tpm, unit: tokens, rate: 1/h, burst: 1000, scope: [vendor] }\n";
+	"      - { name: tpm, unit: tokens, rate: 1/h, burst: 1000, scope: [vendor] }\n"
+	"  flow:\n"
+	"    limits:\n"
+	"      - { name: rate, rate: 1/h, burst: 20, scope: [vendor] }\n"
+	"      - { name: one, kind: concurrency, slots: 1, order: fifo, scope: [vendor] }\n"
+	"  short:\n"
+	"    limits:\n"
+	"      - { name: one, kind: concurrency, slots: 1, max_hold: 200ms, scope: [vendor] }\n";
 
 struct scene {
 	struct test_dir dir;
@@ -179,11 +190,11 @@ Test(cli_pipe, bad_lines_do_not_end_it)
 		{"{\"id\":\"\xff\"}", "{\"line\":3,\"ok\":false,\"code\":\"unreadable\",\"error\":"
 				      "\"invalid UTF-8, at byte 7\"}"},
 		{"{\"id\":5}", "{\"id\":5,\"ok\":false,\"code\":\"op\",\"error\":\"op: must be "
-			       "acquire, settle or cancel\"}"},
+			       "acquire, wait, lease, settle, cancel or release\"}"},
 		{"{\"op\":\"fly\"}", "{\"ok\":false,\"code\":\"op\",\"error\":\"op: must be "
-				     "acquire, settle or cancel\"}"},
+				     "acquire, wait, lease, settle, cancel or release\"}"},
 		{"{\"op\":7}", "{\"ok\":false,\"code\":\"op\",\"error\":\"op: must be acquire, "
-			       "settle or cancel\"}"},
+			       "wait, lease, settle, cancel or release\"}"},
 		{"{\"op\":\"settle\"}",
 		 "{\"ok\":false,\"code\":\"invalid\",\"error\":\"ticket: missing\"}"},
 		{"{\"op\":\"settle\",\"ticket\":0}", "{\"ok\":false,\"code\":\"invalid\",\"error\":"
@@ -198,7 +209,7 @@ Test(cli_pipe, bad_lines_do_not_end_it)
 		{"{\"op\":\"acquire\",\"vendor\":\"nope\",\"class\":\"bulk\"}",
 		 "{\"ok\":false,\"code\":\"vendor\",\"error\":\"no vendor 'nope' in the policy; "
 		 "known are: "
-		 "hour, llm, second, wide\"}"},
+		 "flow, hour, llm, second, short, wide\"}"},
 		{"{\"op\":\"acquire\",\"vendor\":\"hour\",\"class\":\"night\"}",
 		 "{\"ok\":false,\"code\":\"class\",\"error\":\"no class 'night' in the policy; "
 		 "known are: "
@@ -298,6 +309,136 @@ Test(cli_pipe, waits_end_with_the_pipe)
 	cli_free(&r);
 	free(s.p);
 	dir_remove(&s.dir);
+}
+
+#define FLOW(op, more) "{\"op\":\"" op "\",\"vendor\":\"flow\",\"class\":\"bulk\"" more "}"
+#define END(op, n)     "{\"op\":\"" op "\",\"ticket\":" n "}"
+
+Test(cli_pipe, a_lease_is_held_until_it_is_released)
+{
+	static const char gone[] =
+		"{\"ok\":false,\"code\":\"ticket\",\"error\":\"no such ticket, or it has ended\"}";
+	struct scene s;
+	bool ok;
+
+	scene_begin(&s);
+	ask(&s, FLOW("lease", ""),
+	    "{\"ok\":true,\"ticket\":4096,\"leases\":[{\"limit\":\"flow/one\"}]}");
+	cli_write(s.p, FLOW("lease", ",\"id\":1") "\n");
+	cr_expect_eq(id_of(cli_read_line(s.p), &ok), 1);
+	cr_expect_not(ok);
+	ask(&s, END("release", "4096"), "{\"ok\":true}");
+	ask(&s, END("release", "4096"), gone);
+	/* What else it took stays spent: 1 of 20. */
+	ask(&s, FLOW("acquire", ",\"cost\":{\"requests\":19}"), "{\"ok\":true,\"ticket\":8192}");
+	ask(&s, END("settle", "8192"), "{\"ok\":true}");
+	cli_write(s.p, FLOW("lease", ",\"id\":2") "\n");
+	cr_expect_eq(id_of(cli_read_line(s.p), &ok), 2);
+	cr_expect_not(ok);
+	ask(&s, "{\"op\":\"release\"}",
+	    "{\"ok\":false,\"code\":\"invalid\",\"error\":\"ticket: missing\"}");
+	ask(&s, "{\"op\":\"release\",\"ticket\":1,\"cost\":{}}",
+	    "{\"ok\":false,\"code\":\"invalid\",\"error\":\"cost: no such field\"}");
+	scene_end(&s);
+}
+
+/* Nothing was taken, either. */
+Test(cli_pipe, a_lease_of_nothing_is_refused)
+{
+	struct scene s;
+
+	scene_begin(&s);
+	ask(&s,
+	    "{\"op\":\"lease\",\"tenant\":\"a\",\"vendor\":\"hour\",\"class\":\"bulk\","
+	    "\"cost\":{\"requests\":5}}",
+	    "{\"ok\":false,\"code\":\"lease\",\"error\":\"no concurrency limit counts this key: "
+	    "there is nothing to hold\"}");
+	expect_left(&s, "a", 20);
+	scene_end(&s);
+}
+
+Test(cli_pipe, a_lease_that_is_lost_is_said_to_be)
+{
+	static const char lease[] =
+		"{\"op\":\"lease\",\"vendor\":\"short\",\"class\":\"bulk\",\"wait_ms\":60000}\n";
+	struct scene s;
+	json_t *answer;
+
+	scene_begin(&s);
+	for (int i = 0; i < 2; i++) {
+		cli_write(s.p, lease);
+		answer = json_loads(cli_read_line(s.p), 0, NULL);
+		cr_expect_eq(json_at(answer, "ticket"), i == 0 ? 4096 : 8193);
+		cr_expect_geq(json_number_value(json_object_get(
+				      json_array_get(json_object_get(answer, "leases"), 0),
+				      "max_hold_ms")),
+			      200);
+		json_decref(answer);
+	}
+	ask(&s, END("release", "4096"),
+	    "{\"ok\":false,\"code\":\"lost\",\"error\":\"the lease was held too long and has been "
+	    "lost\"}");
+	ask(&s, END("release", "8193"), "{\"ok\":true}");
+	scene_end(&s);
+}
+
+/* In the order in which they came, one when the one before is released; the pipe answers others meanwhile. */
+Test(cli_pipe, wait_stands_in_line)
+{
+	struct scene s;
+	bool ok;
+
+	scene_begin(&s);
+	ask(&s, FLOW("lease", ""),
+	    "{\"ok\":true,\"ticket\":4096,\"leases\":[{\"limit\":\"flow/one\"}]}");
+	cli_write(s.p,
+		  FLOW("wait", ",\"id\":2") "\n" FLOW(
+			  "lease", ",\"id\":3,\"wait_ms\":60000") "\n{\"id\":4,\"op\":\"acquire\","
+								  "\"vendor\":\"wide\",\"class\":"
+								  "\"bulk\"}\n" END("release",
+										    "4096") "\n");
+	expect_line(&s, "{\"id\":4,\"ok\":true,\"ticket\":8193}");
+	expect_line(&s, "{\"ok\":true}");
+	expect_line(&s, "{\"id\":2,\"ok\":true,\"ticket\":12288}");
+	cli_write(s.p, END("settle", "12288") "\n");
+	expect_line(&s, "{\"ok\":true}");
+	expect_line(&s, "{\"id\":3,\"ok\":true,\"ticket\":16384,\"leases\":[{\"limit\":\"flow/"
+			"one\"}]}");
+	cli_write(s.p, FLOW("wait", ",\"id\":5,\"wait_ms\":0") "\n");
+	cr_expect_eq(id_of(cli_read_line(s.p), &ok), 5);
+	cr_expect_not(ok);
+	scene_end(&s);
+}
+
+/* Two pipes below one supervisor: what one of them releases, or dies with, wakes the other. */
+Test(cli_pipe, leases_pass_from_pipe_to_pipe)
+{
+	struct rationd d;
+	struct scene a, b;
+	const char *args[] = {"pipe", "--socket", d.socket, NULL};
+
+	rationd_start(&d, policy, NULL);
+	a.p = malloc(sizeof(*a.p));
+	b.p = malloc(sizeof(*b.p));
+	cli_start(a.p, args);
+	cli_start(b.p, args);
+	ask(&a, FLOW("wait", ""), "{\"ok\":true,\"ticket\":4096}");
+	cli_write(b.p, FLOW("wait", "") "\n");
+	ask(&a, END("release", "4096"), "{\"ok\":true}");
+	expect_line(&b, "{\"ok\":true,\"ticket\":4096}");
+	cli_write(a.p, FLOW("wait", "") "\n");
+	kill(b.p->pid, SIGKILL);
+	expect_line(&a, "{\"ok\":true,\"ticket\":8192}");
+	cr_expect_eq(wait_child(b.p->pid), -SIGKILL);
+	for (struct scene *s = &a; s; s = s == &a ? &b : NULL) {
+		cli_close_input(s->p);
+		close(s->p->out);
+		close(s->p->err);
+	}
+	cr_expect_eq(wait_child(a.p->pid), EX_OK);
+	free(a.p);
+	free(b.p);
+	rationd_stop(&d);
 }
 
 /* Nobody reads any more: the process ends by itself although its input goes on. */

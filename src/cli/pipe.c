@@ -1,10 +1,11 @@
 /*
- * cli/pipe.c - ration pipe: acquire and settle over JSON lines
+ * cli/pipe.c - ration pipe: acquire, hold and settle over JSON lines
  * SPDX-License-Identifier: MIT
  *
  * One line in, one line out, so that a program in any language is a worker. Answers come in the order of the lines,
  * but for an acquire that waits: its answer comes when its time has come, and nothing else waits for it.
- * Everything that is held here ends with the pipe: what outstanding tickets took stays spent.
+ * Everything that is held here ends with the pipe: leases are free again, what else outstanding tickets took stays
+ * spent.
  */
 #include <errno.h>
 #include <poll.h>
@@ -19,6 +20,7 @@
 #include "cli/lines.h"
 #include "cli/pipe_hold.h"
 #include "client/memory.h"
+#include "http/waker.h"
 
 static const char command[] = "pipe";
 
@@ -27,6 +29,7 @@ struct session {
 	struct table keys; /* struct pipe_key */
 	struct tickets tickets;
 	struct waits waits;
+	struct waker waker; /* runs from the first wait on */
 	struct lines input;
 	struct buffer output;
 	int write_error; /* nobody reads us any more */
@@ -77,16 +80,31 @@ static json_t *granted(struct session *s, const struct ration_ticket *ticket)
 	return json;
 }
 
+/* A lease that holds nothing is none, unless it is a limit in shadow mode that has nothing to give. */
+static json_t *leased(struct session *s, struct ration_ticket *ticket)
+{
+	json_t *leases = pipe_leases(s->ration, ticket), *json;
+
+	if (json_array_size(leases) == 0 && !(ticket->flags & RATION_TICKET_SHADOW)) {
+		json_decref(leases);
+		(void)ration_cancel(s->ration, ticket);
+		return answer_error("lease", "no concurrency limit counts this key: there is "
+					     "nothing to hold");
+	}
+	json = granted(s, ticket);
+	json_object_set_new(json, "leases", leases);
+	return json;
+}
+
 /* The answer to anything but "wait". */
 static json_t *verdict(struct session *s, const struct pipe_key *key, const struct request *request,
-		       int r, const struct ration_ticket *ticket,
-		       const struct ration_denial *denial)
+		       int r, struct ration_ticket *ticket, const struct ration_denial *denial)
 {
 	char text[512];
 
 	if (r == 0)
-		return granted(s, ticket);
-	if (r == RATION_DENIED || r == RATION_OVERSIZE)
+		return request->lease ? leased(s, ticket) : granted(s, ticket);
+	if (r == RATION_DENIED || r == RATION_OVERSIZE || r == RATION_BUSY)
 		return answer_denied(r, denial, key->handle);
 	if (r != RATION_EUNIT)
 		return answer_error(answer_code(r), ration_strerror(r));
@@ -106,8 +124,24 @@ static int take(const struct pipe_key *key, const struct request *request,
 	return r;
 }
 
-/* A wait is over when the answer cannot change before its deadline. */
-static bool try_wait(void *user, struct wait *wait, uint64_t now_ns)
+/* The first of a key's waits, which stands in line for all of them. */
+static int take_in_line(struct wait *wait, struct ration_ticket *ticket,
+			struct ration_denial *denial)
+{
+	struct pipe_key *key = wait->key;
+	const struct request *request = &wait->request;
+	int r;
+
+	if (!key->stands)
+		key->place = (struct ration_wait){.deadline_ns = wait->deadline_ns, .loop = true};
+	r = ration_wait_try(key->handle, request->n_costs ? request->costs : NULL, request->n_costs,
+			    &key->place, ticket, denial);
+	key->stands = r == RATION_WAITING || r == RATION_CONTENDED;
+	return r;
+}
+
+/* A wait is over when the answer cannot change before its deadline. Others of its key than the first wait for that. */
+static bool try_wait(void *user, struct wait *wait, uint64_t now_ns, bool first)
 {
 	struct session *s = user;
 	struct ration_ticket ticket;
@@ -115,21 +149,21 @@ static bool try_wait(void *user, struct wait *wait, uint64_t now_ns)
 	int r;
 
 	if (tickets_full(&s->tickets)) {
+		if (first && wait->key->stands)
+			ration_wait_end(s->ration, &wait->key->place);
+		wait->key->stands &= !first;
 		answer(s, wait->root, answer_error("busy", "too many tickets are outstanding"));
 		return true;
 	}
-	r = take(wait->key, &wait->request, &ticket, &denial);
-	if (r == RATION_CONTENDED && now_ns < wait->deadline_ns) {
+	r = first ? take_in_line(wait, &ticket, &denial)
+		  : take(wait->key, &wait->request, &ticket, &denial);
+	if (r == RATION_WAITING)
+		wait->retry_at_ns = wait->key->place.wake_at_ns;
+	else if (first && r == RATION_CONTENDED)
 		wait->retry_at_ns = now_ns;
-		return false;
-	}
-	if (r == RATION_DENIED && denial.retry_at_ns <= wait->deadline_ns &&
-	    now_ns < wait->deadline_ns) {
-		wait->retry_at_ns = denial.retry_at_ns;
-		return false;
-	}
-	answer(s, wait->root, verdict(s, wait->key, &wait->request, r, &ticket, &denial));
-	return true;
+	else
+		answer(s, wait->root, verdict(s, wait->key, &wait->request, r, &ticket, &denial));
+	return r != RATION_WAITING && !(first && r == RATION_CONTENDED);
 }
 
 /* NULL: an error was put into *ret_error. */
@@ -157,10 +191,32 @@ static struct pipe_key *find_key(struct session *s, const struct request *reques
 	return found;
 }
 
-/* NULL: the answer comes later. */
-static json_t *op_acquire(struct session *s, const struct request *request)
+/* Changes of the word that waits sleep on are to end the wait for input. Without that they look by the clock alone. */
+static void watch_word(struct session *s)
 {
-	const uint64_t now_ns = clock_boot_ns();
+	const uint32_t *word = s->waker.running ? NULL : ration_wait_word(s->ration);
+
+	if (word)
+		(void)waker_start(&s->waker, word);
+}
+
+/* NULL: the answer comes later. */
+static json_t *begin_wait(struct session *s, struct pipe_key *key, const struct request *request,
+			  uint64_t deadline_ns)
+{
+	if (s->waits.count == PIPE_WAITS_MAX)
+		return answer_error("busy", "too many acquires are waiting");
+	watch_word(s);
+	waits_add(&s->waits, &(struct wait){.root = json_incref(request->root),
+					    .key = key,
+					    .request = *request,
+					    .deadline_ns = deadline_ns});
+	waits_serve(&s->waits, clock_boot_ns(), try_wait, s);
+	return NULL;
+}
+
+static json_t *acquire(struct session *s, const struct request *request, uint64_t deadline_ns)
+{
 	struct ration_ticket ticket;
 	struct ration_denial denial;
 	json_t *error = NULL;
@@ -171,21 +227,38 @@ static json_t *op_acquire(struct session *s, const struct request *request)
 		return error;
 	if (tickets_full(&s->tickets))
 		return answer_error("busy", "too many tickets are outstanding");
-	if (request->wait_ns > 0) {
-		if (s->waits.count == PIPE_WAITS_MAX)
-			return answer_error("busy", "too many acquires are waiting");
-		waits_add(&s->waits, &(struct wait){.root = json_incref(request->root),
-						    .key = key,
-						    .request = *request,
-						    .deadline_ns = now_ns + request->wait_ns});
-		waits_serve(&s->waits, now_ns, try_wait, s);
-		return NULL;
-	}
+	if (deadline_ns > 0)
+		return begin_wait(s, key, request, deadline_ns);
 	r = take(key, request, &ticket, &denial);
 	return verdict(s, key, request, r, &ticket, &denial);
 }
 
-/* --- settle, cancel --- */
+/* 0: no waiting. */
+static uint64_t deadline_of(const struct request *request)
+{
+	return request->wait_ns ? clock_boot_ns() + request->wait_ns : 0;
+}
+
+static json_t *op_acquire(struct session *s, struct request *request)
+{
+	return acquire(s, request, deadline_of(request));
+}
+
+static json_t *op_lease(struct session *s, struct request *request)
+{
+	request->lease = true;
+	return acquire(s, request, deadline_of(request));
+}
+
+/* For as long as it takes, unless it says how long. */
+static json_t *op_wait(struct session *s, struct request *request)
+{
+	const bool bounded = json_object_get(request->root, "wait_ms") != NULL;
+
+	return acquire(s, request, bounded ? clock_boot_ns() + request->wait_ns : UINT64_MAX);
+}
+
+/* --- settle, cancel, release --- */
 
 static json_t *no_ticket(void)
 {
@@ -198,7 +271,7 @@ static json_t *ended(int r)
 		      : answer_error(answer_code(r), ration_strerror(r));
 }
 
-static json_t *op_settle(struct session *s, const struct request *request)
+static json_t *op_settle(struct session *s, struct request *request)
 {
 	struct ration_ticket ticket;
 
@@ -208,7 +281,7 @@ static json_t *op_settle(struct session *s, const struct request *request)
 				   request->n_costs));
 }
 
-static json_t *op_cancel(struct session *s, const struct request *request)
+static json_t *op_cancel(struct session *s, struct request *request)
 {
 	struct ration_ticket ticket;
 
@@ -217,17 +290,26 @@ static json_t *op_cancel(struct session *s, const struct request *request)
 	return ended(ration_cancel(s->ration, &ticket));
 }
 
+static json_t *op_release(struct session *s, struct request *request)
+{
+	struct ration_ticket ticket;
+
+	if (!tickets_take(&s->tickets, request->ticket, &ticket))
+		return no_ticket();
+	return ended(ration_release(s->ration, &ticket));
+}
+
 /* --- lines --- */
 
 /* What a line may ask for. */
 static const struct op {
 	const char *name;
 	enum request_form form;
-	json_t *(*run)(struct session *s, const struct request *request);
+	json_t *(*run)(struct session *s, struct request *request);
 } ops[] = {
-	{"acquire", FORM_ACQUIRE, op_acquire},
-	{"settle", FORM_SETTLE, op_settle},
-	{"cancel", FORM_CANCEL, op_cancel},
+	{"acquire", FORM_ACQUIRE, op_acquire}, {"wait", FORM_ACQUIRE, op_wait},
+	{"lease", FORM_ACQUIRE, op_lease},     {"settle", FORM_SETTLE, op_settle},
+	{"cancel", FORM_CANCEL, op_cancel},    {"release", FORM_CANCEL, op_release},
 };
 
 static const struct op *find_op(const json_t *root)
@@ -246,7 +328,8 @@ static json_t *perform(struct session *s, json_t *root, struct request *request)
 	struct request_error error = {""};
 
 	if (!op)
-		return answer_error("op", "op: must be acquire, settle or cancel");
+		return answer_error("op",
+				    "op: must be acquire, wait, lease, settle, cancel or release");
 	if (!request_read(root, op->form, request, &error))
 		return answer_error("invalid", error.text);
 	return op->run(s, request);
@@ -301,10 +384,17 @@ static int timeout_ms(const struct session *s)
 /* -1 to go on, or the status to exit with. */
 static int turn(struct session *s)
 {
-	struct pollfd fds[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = STDOUT_FILENO}};
+	struct pollfd fds[3] = {
+		{.fd = STDIN_FILENO, .events = POLLIN},
+		{.fd = STDOUT_FILENO},
+		{.fd = s->waker.running ? s->waker.fd : -1, .events = POLLIN},
+	};
+	const bool ready = poll(fds, 3, timeout_ms(s)) > 0;
 	ssize_t n = 1;
 
-	if (poll(fds, 2, timeout_ms(s)) > 0 && fds[0].revents)
+	if (ready && fds[2].revents)
+		waker_clear(&s->waker);
+	if (ready && fds[0].revents)
 		n = lines_fill(&s->input);
 	if (n < 0 && n != -EINTR && n != -EAGAIN)
 		return cli_fail(EX_IOERR, command, "cannot read standard input: %s",
@@ -330,11 +420,14 @@ static void end(struct session *s)
 		answer(s, s->waits.list[i].root,
 		       answer_error("ended", "the pipe ended before the wait did"));
 	flush_output(s);
+	waker_stop(&s->waker);
 	waits_free(&s->waits);
 	tickets_free(&s->tickets);
 	while ((e = table_next(&s->keys, &cursor))) {
 		struct pipe_key *key = e->value;
 
+		if (key->stands)
+			ration_wait_end(s->ration, &key->place);
 		ration_handle_free(&key->handle);
 		free(key);
 	}
@@ -355,8 +448,8 @@ int cmd_pipe(int argc, char **argv)
 	const struct args args = {
 		.command = command,
 		.operands = "",
-		.summary =
-			"Acquire, settle and cancel over JSON lines on standard input and output.",
+		.summary = "Acquire, wait, lease, settle, cancel and release over JSON lines on "
+			   "standard input and output.",
 		.options = options,
 	};
 	struct session session = {.input.fd = STDIN_FILENO};

@@ -74,20 +74,27 @@ void waits_add(struct waits *waits, const struct wait *wait)
 	waits->list[waits->count++] = *wait;
 }
 
+static bool is_woken(const struct pipe_key *key)
+{
+	return key->stands && ration_wait_woken(&key->place);
+}
+
 /* One wait of a pass; true: it is over. */
 static bool serve(struct wait *wait, uint64_t pass, uint64_t now_ns, wait_try *try, void *user)
 {
 	struct pipe_key *key = wait->key;
+	const bool first = key->blocked_pass != pass;
 
-	if (key->blocked_pass == pass && now_ns < wait->deadline_ns) {
+	if (!first && now_ns < wait->deadline_ns) {
 		if (wait->retry_at_ns < key->retry_at_ns)
 			wait->retry_at_ns = key->retry_at_ns;
-	} else if (wait->retry_at_ns <= now_ns && try(user, wait, now_ns)) {
+	} else if ((wait->retry_at_ns <= now_ns || (first && is_woken(key))) &&
+		   try(user, wait, now_ns, first)) {
 		return true;
 	}
 	if (wait->retry_at_ns > wait->deadline_ns)
 		wait->retry_at_ns = wait->deadline_ns;
-	if (key->blocked_pass != pass) {
+	if (first) {
 		key->blocked_pass = pass;
 		key->retry_at_ns = wait->retry_at_ns;
 	}
@@ -114,9 +121,12 @@ uint64_t waits_due(const struct waits *waits)
 {
 	uint64_t due = UINT64_MAX;
 
-	for (size_t i = 0; i < waits->count; i++)
+	for (size_t i = 0; i < waits->count; i++) {
+		if (is_woken(waits->list[i].key))
+			return 0;
 		if (waits->list[i].retry_at_ns < due)
 			due = waits->list[i].retry_at_ns;
+	}
 	return due;
 }
 

@@ -18,7 +18,9 @@ struct pipe_key {
 	struct ration_handle *handle;
 	uint64_t
 		blocked_pass; /* pass of waits_serve() in which one of its waits has to go on waiting */
-	uint64_t retry_at_ns; /* until when, then */
+	uint64_t retry_at_ns;     /* until when, then */
+	bool stands;              /* the first of its waits stands in line: */
+	struct ration_wait place; /* here */
 };
 
 /* Tickets by number. A number is never used twice. */
@@ -60,15 +62,18 @@ struct waits {
 void waits_add(struct waits *waits, const struct wait *wait);
 
 /*
- * Try those that are due, oldest first; of one key, none before an earlier one. done: says whether a wait is over (it
- * was answered), or when to try it again in wait->retry_at_ns.
+ * Try those that are due, oldest first; of one key, none before an earlier one, which is the one that stands in line.
+ * Says whether a wait is over (it was answered), or when to try it again in wait->retry_at_ns. first: of its key.
  */
-typedef bool wait_try(void *user, struct wait *wait, uint64_t now_ns);
+typedef bool wait_try(void *user, struct wait *wait, uint64_t now_ns, bool first);
 void waits_serve(struct waits *waits, uint64_t now_ns, wait_try *try, void *user);
 
-/* When the next is due; UINT64_MAX: nothing waits. */
+/* When the next is due (0: one was woken); UINT64_MAX: nothing waits. */
 uint64_t waits_due(const struct waits *waits);
 
 void waits_free(struct waits *waits);
+
+/* pipe_lease.c: [{"limit":..., "max_hold_ms":...}, ...] of a ticket's leases. */
+json_t *pipe_leases(const struct ration *ration, const struct ration_ticket *ticket);
 
 #endif

@@ -43,6 +43,7 @@ struct request {
 	uint64_t deadline_ns; /* from when the line was read; 0: not given */
 	uint64_t wait_ns;
 	uint64_t ticket;
+	bool lease; /* set by the pipe: the answer names what is held */
 };
 
 /* Which fields a line may have. */
