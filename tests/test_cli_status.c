@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: MIT
  */
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -61,10 +63,10 @@ Test(cli_status, a_table_for_people)
 	acquire(&d, "globex", "requests=5", EX_TEMPFAIL);
 	CLI(&r, "status", "--socket", d.socket);
 	cli_expect(&r, EX_OK,
-		   "LIMIT     FOR            LEFT  BURST  RATE  ADMITTED  DENIED\n"
-		   "crm/rate  tenant=acme      39     40   2/h         1       0\n"
-		   "crm/rate  tenant=globex     3     20   1/h         1       1\n"
-		   "platform  everyone        482    500   2/h         2       0\n"
+		   "LIMIT     FOR            LEFT   OF  RATE  ADMITTED  DENIED\n"
+		   "crm/rate  tenant=acme      39   40   2/h         1       0\n"
+		   "crm/rate  tenant=globex     3   20   1/h         1       1\n"
+		   "platform  everyone        482  500   2/h         2       0\n"
 		   "\n"
 		   "3 of 65536 buckets, 0 workers, policy generation 1\n",
 		   "");
@@ -134,12 +136,168 @@ Test(cli_status, json)
 	cr_expect_str_eq(json_string_value(json_object_get(bucket, "vendor")), "crm");
 	cr_expect(json_is_null(json_object_get(bucket, "account")));
 	cr_expect_eq(json_at(bucket, "left"), 3);
+	cr_expect_str_eq(json_string_value(json_object_get(bucket, "kind")), "bucket");
+	cr_expect_eq(json_array_size(json_object_get(bucket, "waiting")), 0);
 	cr_expect_eq(json_at(bucket, "burst"), 20);
 	cr_expect_float_eq(json_at(bucket, "rate_per_s"), 1.0 / 3600, 1e-7);
 	cr_expect_eq(json_at(bucket, "admitted"), 1);
 	cr_expect_eq(json_at(bucket, "denied"), 1);
 	json_decref(root);
 	cli_free(&r);
+	cr_expect_eq(rationd_stop(&d), 0);
+}
+
+/* --- limits of every kind --- */
+
+static const char every_kind[] =
+	"version: 1\n"
+	"classes: [interactive, bulk]\n"
+	"defaults: { delay: 0ms, clock_skew: 0ms, margin: 0% }\n"
+	"vendors:\n"
+	"  crm:\n"
+	"    limits:\n"
+	"      - { name: monthly, kind: window, amount: 1000, period: month, scope: [tenant] }\n"
+	"      - { name: yearly, kind: rolling, amount: 500, period: 365d, scope: [vendor] }\n"
+	"      - { name: in-flight, kind: concurrency, slots: 2, max_hold: 1h, scope: [tenant] }\n";
+
+/* A pipe that has been given what it asked for. */
+static struct cli_process *holder_start(const struct rationd *d, const char *line)
+{
+	const char *args[] = {"pipe", "--socket", d->socket, NULL};
+	struct cli_process *p = malloc(sizeof(*p));
+
+	cli_start(p, args);
+	cli_write(p, line);
+	cr_assert(strncmp(cli_read_line(p), "{\"ok\":true,", 11) == 0);
+	return p;
+}
+
+static void holder_end(struct cli_process *p)
+{
+	struct cli_result r;
+
+	cli_close_input(p);
+	cli_wait(p, &r);
+	cli_free(&r);
+	free(p);
+}
+
+static json_t *status_of(const struct rationd *d)
+{
+	struct cli_result r;
+	json_t *root;
+
+	CLI(&r, "status", "--json", "--socket", d->socket);
+	cli_expect(&r, EX_OK, NULL, "");
+	root = json_loads(r.out, 0, NULL);
+	cr_assert(root, "%s", r.out);
+	cli_free(&r);
+	return root;
+}
+
+static json_t *bucket_of(json_t *root, const char *limit)
+{
+	json_t *bucket;
+	size_t i;
+
+	json_array_foreach(json_object_get(root, "buckets"), i, bucket)
+	{
+		if (strcmp(json_string_value(json_object_get(bucket, "limit")), limit) == 0)
+			return bucket;
+	}
+	cr_assert_fail("no bucket of %s", limit);
+	return NULL;
+}
+
+#define LEASE(more) "{\"op\":\"lease\",\"tenant\":\"acme\",\"vendor\":\"crm\"" more "}\n"
+
+Test(cli_status, windows_periods_slots_and_their_holders)
+{
+	struct cli_process *a, *b;
+	struct rationd d;
+	json_t *root, *bucket, *holder;
+
+	rationd_start(&d, every_kind, NULL);
+	a = holder_start(&d, LEASE(",\"class\":\"bulk\",\"cost\":{\"requests\":3}"));
+	b = holder_start(&d, LEASE(",\"class\":\"interactive\""));
+	root = status_of(&d);
+	bucket = bucket_of(root, "crm/monthly");
+	cr_expect_str_eq(json_string_value(json_object_get(bucket, "kind")), "window");
+	cr_expect_eq(json_at(bucket, "amount"), 1000);
+	cr_expect_eq(json_at(bucket, "used"), 4);
+	cr_expect_eq(json_at(bucket, "left"), 996);
+	cr_expect_geq(json_at(bucket, "period_s"), 28 * 86400);
+	cr_expect_leq(json_at(bucket, "ends_in_s"), json_at(bucket, "period_s"));
+	bucket = bucket_of(root, "crm/yearly");
+	cr_expect_str_eq(json_string_value(json_object_get(bucket, "kind")), "rolling");
+	cr_expect_eq(json_at(bucket, "used"), 4);
+	cr_expect_eq(json_at(bucket, "left"), 496);
+	cr_expect_eq(json_at(bucket, "period_s"), 365 * 86400);
+	bucket = bucket_of(root, "crm/in-flight");
+	cr_expect_str_eq(json_string_value(json_object_get(bucket, "kind")), "concurrency");
+	cr_expect_eq(json_at(bucket, "slots"), 2);
+	cr_expect_eq(json_at(bucket, "left"), 0);
+	cr_expect_geq(json_at(bucket, "max_hold_s"), 3600);
+	cr_assert_eq(json_array_size(json_object_get(bucket, "holders")), 2);
+	for (size_t i = 0; i < 2; i++) {
+		bool of_a;
+
+		holder = json_array_get(json_object_get(bucket, "holders"), i);
+		of_a = json_at(holder, "pid") == a->pid;
+		cr_expect(of_a || json_at(holder, "pid") == b->pid);
+		cr_expect_str_eq(json_string_value(json_object_get(holder, "class")),
+				 of_a ? "bulk" : "interactive");
+		cr_expect_leq(json_at(holder, "age_s"), 3600);
+	}
+	json_decref(root);
+	holder_end(a);
+	holder_end(b);
+	root = status_of(&d);
+	cr_expect_eq(json_at(bucket_of(root, "crm/in-flight"), "left"), 2);
+	json_decref(root);
+	cr_expect_eq(rationd_stop(&d), 0);
+}
+
+/* Who waits stands in line a moment after it was told to: look until it does. */
+Test(cli_status, holders_and_waiters_for_people)
+{
+	struct cli_process *a;
+	struct cli_result r;
+	struct rationd d;
+	char expected[256];
+	bool waits = false;
+
+	rationd_start(&d, every_kind, NULL);
+	a = holder_start(&d, LEASE(",\"class\":\"bulk\""));
+	cli_write(a, LEASE(",\"class\":\"interactive\""));
+	cr_assert(strncmp(cli_read_line(a), "{\"ok\":true,", 11) == 0);
+	cli_write(a, LEASE(",\"class\":\"bulk\",\"wait_ms\":60000"));
+	for (int i = 0; i < 600 && !waits; i++) {
+		json_t *root = status_of(&d);
+		json_t *waiting = json_object_get(bucket_of(root, "crm/in-flight"), "waiting");
+
+		waits = json_array_size(waiting) == 1;
+		if (waits) {
+			cr_expect_eq(json_at(json_array_get(waiting, 0), "waiting"), 1);
+			cr_expect_str_eq(json_string_value(json_object_get(
+						 json_array_get(waiting, 0), "class")),
+					 "bulk");
+		}
+		json_decref(root);
+	}
+	cr_assert(waits);
+	CLI(&r, "status", "--socket", d.socket);
+	cli_expect(&r, EX_OK, NULL, "");
+	snprintf(expected, sizeof(expected), "  pid %d, interactive, for ", (int)a->pid);
+	cr_expect(strstr(r.out, "crm/in-flight (tenant=acme) is held by\n"), "%s", r.out);
+	cr_expect(strstr(r.out, expected), "%s", r.out);
+	cr_expect(strstr(r.out, "crm/in-flight (tenant=acme): 1 of bulk wait, the oldest for "),
+		  "%s", r.out);
+	cr_expect(strstr(r.out, " to go  "), "%s", r.out);
+	cr_expect(strstr(r.out, "  in any 365 days  "), "%s", r.out);
+	cr_expect(strstr(r.out, "  at a time  "), "%s", r.out);
+	cli_free(&r);
+	holder_end(a);
 	cr_expect_eq(rationd_stop(&d), 0);
 }
 

@@ -14,119 +14,76 @@
 #include "cli/status.h"
 #include "cli/words.h"
 #include "client/client.h"
-#include "shm/names.h"
-#include "shm/stat.h"
 #include "shm/worker.h"
 
 static const char command[] = "status";
 
-enum { N_NAMES = NAME_RESOURCE + 1, NAME_SIZE = RATION_KEY_MAX + 66 };
+static const char *const name_fields[STATUS_NAMES] = {"limit", "tenant",  "vendor",
+						      "class", "account", "resource"};
 
-static const char *const name_fields[N_NAMES] = {"limit", "tenant",  "vendor",
-						 "class", "account", "resource"};
-
-struct row {
-	char name[N_NAMES][NAME_SIZE];
-	uint32_t scope;
-	bool corrupt; /* the state makes no sense: left is not known */
-	uint64_t left;
-	uint64_t burst;
-	double rate;
-	struct stat_total total;
+static const char *const kind_names[KIND_COUNT] = {
+	[KIND_NONE] = "none",       [KIND_BUCKET] = "bucket",     [KIND_WINDOW] = "window",
+	[KIND_ROLLING] = "rolling", [KIND_SLOTS] = "concurrency",
 };
-
-struct table_of_rows {
-	struct row *rows;
-	uint32_t n;
-};
-
-/* False: the record is no bucket in use. */
-static bool read_row(const struct seg *seg, uint32_t i, uint64_t now, struct row *row)
-{
-	const struct seg_cold *cold = &seg->cold[i];
-	const struct seg_hot *hot = &seg->hot[i];
-	struct bucket_view view;
-	enum take r;
-
-	if (shm_load(&cold->owner) != COLD_LINKED)
-		return false;
-	r = bucket_look(hot, shm_half_load(&hot->generation), 1, now, &view);
-	if (r == TAKE_STALE)
-		return false;
-	row->corrupt = r == TAKE_CORRUPT;
-	row->left = row->corrupt ? 0 : bucket_left(&view, now);
-	row->burst = bucket_burst(view.numbers);
-	row->rate = words_per_second(view.numbers);
-	row->scope = shm_half_load(&cold->scope);
-	for (int f = 0; f < N_NAMES; f++) {
-		names_copy(seg, shm_half_load(&cold->names[f]), row->name[f], NAME_SIZE);
-		words_printable(row->name[f]);
-	}
-	return true;
-}
-
-static int by_names(const void *a, const void *b)
-{
-	const struct row *x = a, *y = b;
-	int order = 0;
-
-	for (int f = 0; f < N_NAMES && order == 0; f++)
-		order = strcmp(x->name[f], y->name[f]);
-	return order;
-}
-
-static struct stat_total *collect(const struct seg *seg)
-{
-	struct stat_total *totals = cli_alloc(NULL, seg->n_buckets, sizeof(*totals));
-
-	for (uint32_t i = 0; i < seg->n_buckets; i++)
-		totals[i] = (struct stat_total){shm_load_relaxed(&seg->cold[i].admitted),
-						shm_load_relaxed(&seg->cold[i].denied)};
-	stat_collect(seg, totals);
-	return totals;
-}
-
-static struct table_of_rows read_rows(const struct ration *ration)
-{
-	const struct seg *seg = client_seg(ration);
-	struct stat_total *totals = collect(seg);
-	const uint64_t now = client_now(ration);
-	struct table_of_rows table = {0};
-	uint32_t room = 0;
-
-	for (uint32_t i = 0; i < seg->n_buckets; i++) {
-		if (table.n == room) {
-			room = room ? room * 2 : 16;
-			table.rows = cli_alloc(table.rows, room, sizeof(struct row));
-		}
-		if (!read_row(seg, i, now, &table.rows[table.n]))
-			continue;
-		table.rows[table.n++].total = totals[i];
-	}
-	free(totals);
-	if (table.n > 0)
-		qsort(table.rows, table.n, sizeof(struct row), by_names);
-	return table;
-}
 
 /* --- JSON --- */
 
-static json_t *row_json(const struct row *row)
+static void set_count(json_t *object, const char *name, bool known, uint64_t count)
+{
+	json_object_set_new(object, name, known ? json_integer((json_int_t)count) : json_null());
+}
+
+static void set_seconds(json_t *object, const char *name, uint64_t ns)
+{
+	json_object_set_new(object, name, ns ? json_real((double)ns / 1e9) : json_null());
+}
+
+static json_t *names_json(const struct status_row *row)
 {
 	json_t *object = cli_need(json_object());
 
-	for (int f = 0; f < N_NAMES; f++) {
+	for (int f = 0; f < STATUS_NAMES; f++) {
 		bool counts = f == NAME_LIMIT || (row->scope & 1u << (f - NAME_TENANT));
 		json_t *name = counts ? json_string(row->name[f]) : json_null();
 
 		json_object_set_new(object, name_fields[f], name ? name : json_string("?"));
 	}
-	json_object_set_new(object, "left",
-			    row->corrupt ? json_null() : json_integer((json_int_t)row->left));
-	json_object_set_new(object, "burst", json_integer((json_int_t)row->burst));
-	json_object_set_new(object, "rate_per_s", json_real(row->rate));
-	json_object_set_new(object, "admitted", json_integer((json_int_t)row->total.admitted));
-	json_object_set_new(object, "denied", json_integer((json_int_t)row->total.denied));
+	return object;
+}
+
+static void kind_json(const struct ration *ration, const struct status_row *row, json_t *object)
+{
+	switch (row->kind) {
+	case KIND_BUCKET:
+		set_count(object, "burst", true, row->size);
+		json_object_set_new(object, "rate_per_s", json_real(row->rate));
+		break;
+	case KIND_SLOTS:
+		set_count(object, "slots", true, row->size);
+		set_seconds(object, "max_hold_s", row->hold_ns);
+		json_object_set_new(object, "holders", status_holders_json(ration, row));
+		break;
+	default:
+		set_count(object, "amount", true, row->size);
+		set_count(object, "used", row->readable, row->used);
+		set_seconds(object, "period_s", row->period_ns);
+		if (row->kind == KIND_WINDOW)
+			set_seconds(object, "ends_in_s", row->ends_in_ns);
+	}
+}
+
+static json_t *row_json(const struct ration *ration, const struct status_row *row)
+{
+	json_t *object = names_json(row);
+
+	json_object_set_new(
+		object, "kind",
+		json_string(kind_names[row->kind < KIND_COUNT ? row->kind : KIND_NONE]));
+	set_count(object, "left", row->readable, row->left);
+	kind_json(ration, row, object);
+	set_count(object, "admitted", true, row->total.admitted);
+	set_count(object, "denied", true, row->total.denied);
+	json_object_set_new(object, "waiting", status_waiting_json(ration, row));
 	return object;
 }
 
@@ -144,13 +101,13 @@ static json_t *workers_json(const struct seg *seg)
 	return list;
 }
 
-static void print_json(const struct ration *ration, const struct table_of_rows *table)
+static void print_json(const struct ration *ration, const struct status_rows *rows)
 {
 	const struct seg *seg = client_seg(ration);
 	json_t *buckets = cli_need(json_array()), *root;
 
-	for (uint32_t i = 0; i < table->n; i++)
-		json_array_append_new(buckets, row_json(&table->rows[i]));
+	for (uint32_t i = 0; i < rows->n; i++)
+		json_array_append_new(buckets, row_json(ration, &rows->row[i]));
 	root = cli_need(json_pack("{s:I, s:o, s:i, s:{s:I, s:I, s:I}, s:o, s:o}",
 				  "policy_generation",
 				  (json_int_t)shm_load(&seg->control->policy_generation), "workers",
@@ -166,13 +123,12 @@ static void print_json(const struct ration *ration, const struct table_of_rows *
 
 /* --- for people --- */
 
-/* "tenant=acme vendor=salesforce"; "everyone" for a limit without a scope. */
-static void whose(const struct row *row, char *buf, size_t size)
+void status_whose(const struct status_row *row, char *buf, size_t size)
 {
 	size_t used = 0;
 
 	snprintf(buf, size, "everyone");
-	for (int f = NAME_TENANT; f < N_NAMES && used < size; f++) {
+	for (int f = NAME_TENANT; f < STATUS_NAMES && used < size; f++) {
 		if (!(row->scope & 1u << (f - NAME_TENANT)) || f == NAME_VENDOR)
 			continue;
 		used += (size_t)snprintf(buf + used, size - used, "%s%s=%s", used ? " " : "",
@@ -183,16 +139,41 @@ static void whose(const struct row *row, char *buf, size_t size)
 enum { N_COLUMNS = 7, CELL_SIZE = 1200 };
 typedef char cell[CELL_SIZE];
 
-static void fill_cells(const struct row *row, cell *cells)
+/* "2/h", "a window, 3 h to go", "in any 10 s", "at a time" */
+static void fill_rate(const struct status_row *row, cell text)
+{
+	char time[40] = "period";
+
+	switch (row->kind) {
+	case KIND_BUCKET:
+		words_rate(row->rate, text, CELL_SIZE);
+		break;
+	case KIND_WINDOW:
+		snprintf(text, CELL_SIZE, "a window");
+		if (row->ends_in_ns)
+			snprintf(text, CELL_SIZE, "a window, %s to go",
+				 words_duration(row->ends_in_ns, time, sizeof(time)));
+		break;
+	case KIND_ROLLING:
+		if (row->period_ns)
+			words_duration(row->period_ns, time, sizeof(time));
+		snprintf(text, CELL_SIZE, "in any %s", time);
+		break;
+	default:
+		snprintf(text, CELL_SIZE, "at a time");
+	}
+}
+
+static void fill_cells(const struct status_row *row, cell *cells)
 {
 	snprintf(cells[0], CELL_SIZE, "%s", row->name[NAME_LIMIT]);
-	whose(row, cells[1], CELL_SIZE);
-	if (row->corrupt)
-		snprintf(cells[2], CELL_SIZE, "corrupt");
-	else
+	status_whose(row, cells[1], CELL_SIZE);
+	if (row->readable)
 		snprintf(cells[2], CELL_SIZE, "%llu", (unsigned long long)row->left);
-	snprintf(cells[3], CELL_SIZE, "%llu", (unsigned long long)row->burst);
-	words_rate(row->rate, cells[4], CELL_SIZE);
+	else
+		snprintf(cells[2], CELL_SIZE, "%s", row->limit ? "corrupt" : "?");
+	snprintf(cells[3], CELL_SIZE, "%llu", (unsigned long long)row->size);
+	fill_rate(row, cells[4]);
 	snprintf(cells[5], CELL_SIZE, "%llu", (unsigned long long)row->total.admitted);
 	snprintf(cells[6], CELL_SIZE, "%llu", (unsigned long long)row->total.denied);
 }
@@ -212,22 +193,22 @@ static void print_cells(const int *widths, cell *cells)
 	putchar('\n');
 }
 
-static void print_table(const struct table_of_rows *table)
+static void print_table(const struct status_rows *rows)
 {
-	cell head[N_COLUMNS] = {"LIMIT", "FOR", "LEFT", "BURST", "RATE", "ADMITTED", "DENIED"};
+	cell head[N_COLUMNS] = {"LIMIT", "FOR", "LEFT", "OF", "RATE", "ADMITTED", "DENIED"};
 	cell cells[N_COLUMNS];
 	int widths[N_COLUMNS] = {0};
 
-	if (table->n == 0)
+	if (rows->n == 0)
 		return;
 	widen(widths, head);
-	for (uint32_t i = 0; i < table->n; i++) {
-		fill_cells(&table->rows[i], cells);
+	for (uint32_t i = 0; i < rows->n; i++) {
+		fill_cells(&rows->row[i], cells);
 		widen(widths, cells);
 	}
 	print_cells(widths, head);
-	for (uint32_t i = 0; i < table->n; i++) {
-		fill_cells(&table->rows[i], cells);
+	for (uint32_t i = 0; i < rows->n; i++) {
+		fill_cells(&rows->row[i], cells);
 		print_cells(widths, cells);
 	}
 	putchar('\n');
@@ -250,16 +231,18 @@ static void print_counters(const struct seg *seg)
 			       counters[i].text);
 }
 
-static void print_people(const struct ration *ration, const struct table_of_rows *table)
+static void print_people(const struct ration *ration, const struct status_rows *rows)
 {
 	const struct seg *seg = client_seg(ration);
 	unsigned workers = 0;
 
 	for (uint32_t i = 0; i < seg->n_workers; i++)
 		workers += shm_load(&seg->workers[i].identity) != 0;
-	print_table(table);
+	print_table(rows);
+	status_holders_print(ration, rows);
+	status_waiting_print(ration, rows);
 	status_shadow_print(ration);
-	printf("%u of %u buckets, %u workers, policy generation %llu\n", table->n, seg->n_buckets,
+	printf("%u of %u buckets, %u workers, policy generation %llu\n", rows->n, seg->n_buckets,
 	       workers, (unsigned long long)shm_load(&seg->control->policy_generation));
 	print_counters(seg);
 }
@@ -276,11 +259,11 @@ int cmd_status(int argc, char **argv)
 	const struct args args = {
 		.command = command,
 		.operands = "",
-		.summary = "Show every bucket: what is left, burst, rate, acquires admitted and "
-			   "denied.",
+		.summary = "Show every bucket: what is left of how much, acquires admitted and "
+			   "denied; who has a slot,\nand who waits.",
 		.options = options,
 	};
-	struct table_of_rows table;
+	struct status_rows rows;
 	struct ration *ration;
 	char **operands;
 	int n, status = args_parse(&args, argc, argv, &operands, &n);
@@ -290,12 +273,12 @@ int cmd_status(int argc, char **argv)
 	status = cli_observe(command, &target, &ration);
 	if (status != EX_OK)
 		return status;
-	table = read_rows(ration);
+	rows = status_read(ration);
 	if (json)
-		print_json(ration, &table);
+		print_json(ration, &rows);
 	else
-		print_people(ration, &table);
-	free(table.rows);
+		print_people(ration, &rows);
+	status_free(&rows);
 	ration_detach(&ration);
 	return cli_close_stdout(EX_OK, command);
 }

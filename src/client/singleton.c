@@ -104,7 +104,7 @@ static struct singleton_holder holder_of(const struct ration *ration, uint32_t b
 	if (worker >= seg->n_workers)
 		return holder;
 	holder.pid = worker_pid(shm_load(&seg->workers[worker].identity));
-	holder.since_ns = slots_since(lease, now) / TICKS_PER_NS;
+	holder.since_ns = (now - slots_since(lease, now)) / TICKS_PER_NS;
 	return holder;
 }
 
