@@ -215,6 +215,7 @@ void ration_http_free(struct ration_http **engine_pointer)
 	for (uint32_t i = 0; i < engine->n_slots; i++)
 		if (engine->slots[i].request)
 			engine_finish(engine, engine->slots[i].request, -ECANCELED, NULL);
+	waker_stop(&engine->waker);
 	multi_free(engine);
 	queue_free(engine);
 	sockets_free(&engine->sockets);
@@ -279,6 +280,7 @@ static void do_what_is_due(struct ration_http *engine)
 	multi_collect(engine);
 	while (timers_fire(&engine->timers, now, engine))
 		;
+	queue_woken(engine);
 	queue_run(engine);
 	multi_tick(engine, time_now());
 	multi_collect(engine);
@@ -300,6 +302,8 @@ static void take_events(struct ration_http *engine, const struct epoll_event *ev
 	for (int i = 0; i < n; i++)
 		if (events[i].data.u64 == POLLER_WAKE)
 			poller_woken(&engine->poller);
+		else if (events[i].data.u64 == POLLER_WORD)
+			waker_clear(&engine->waker);
 		else
 			sockets_dispatch(&engine->sockets, &events[i]);
 }

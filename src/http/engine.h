@@ -27,6 +27,7 @@
 #include "http/request.h"
 #include "http/sockets.h"
 #include "http/timers.h"
+#include "http/waker.h"
 
 TAILQ_HEAD(request_list, request);
 TAILQ_HEAD(line_list, line);
@@ -52,12 +53,14 @@ struct line {
 	const void *key; /* the handle, or the host */
 	struct request_list waiting;
 	TAILQ_ENTRY(line) link;
-	struct line_list
-		*in; /* the list that it is in: of the lines to look at, or of a gate; NULL: none */
+	struct line_list *
+		in; /* the list that it is in: of the lines to look at, of a gate, of those that stand */
 	struct timer retry; /* set while the head waits for quota */
 	uint32_t contended; /* times in a row that the head's acquire was contended */
 	uint64_t denied_ns; /* when the denial was given; 0: never */
 	struct ration_denial denial;
+	bool stands; /* the head stands in the quota's line, among those of other processes */
+	struct ration_wait wait;
 };
 
 /* This end of a connection, which tells it from all others. */
@@ -135,7 +138,9 @@ struct ration_http {
 
 	void *lines; /* tsearch(3) tree by key */
 	struct line_list runnable;
-	void *hosts; /* tsearch(3) tree by origin */
+	struct line_list standing; /* lines with their retry timers set that may be woken before */
+	struct waker waker;        /* by this; runs from the first one on */
+	void *hosts;               /* tsearch(3) tree by origin */
 	uint32_t n_hosts;
 	struct gate connections;
 	uint32_t in_flight;
@@ -167,6 +172,8 @@ void queue_remove(struct ration_http *engine, struct request *request);
 void queue_release(struct ration_http *engine, struct request *request);
 /* Start what can be started. */
 void queue_run(struct ration_http *engine);
+/* Look at lines that were woken. */
+void queue_woken(struct ration_http *engine);
 /* Whether queue_run() would have something to look at. */
 bool queue_can_run(const struct ration_http *engine);
 /* A place at a gate is given back. */
@@ -177,8 +184,11 @@ void queue_learn(struct ration_http *engine, struct host *host, bool multiplexed
 const struct ration_denial *queue_denial(const struct request *request);
 
 /* permit.c */
-/* Acquire. What ration_acquire() returns, and for RATION_DENIED the transfer's denial. */
-int permit_take(struct transfer *transfer);
+/*
+ * Acquire, or stand in line with `wait` if that is not NULL. What ration_wait_try() returns, and where it has one the
+ * transfer's denial.
+ */
+int permit_take(struct transfer *transfer, struct ration_wait *wait);
 /*
  * The request is about to be sent: make sure of a permit that is still good. As permit_take(), or
  * -ETIME: its deadline has passed.

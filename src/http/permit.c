@@ -15,7 +15,7 @@ enum {
 	CONTENDED_AT_ONCE = 3, /* tries to replace a permit while libcurl waits for the answer */
 };
 
-int permit_take(struct transfer *transfer)
+int permit_take(struct transfer *transfer, struct ration_wait *wait)
 {
 	const struct ration_http_request *spec = &transfer->request->spec;
 	struct ration_denial denial;
@@ -26,7 +26,12 @@ int permit_take(struct transfer *transfer)
 		transfer->permit_ns = before;
 		return 0;
 	}
-	rc = ration_acquire(spec->handle, spec->costs, spec->n_costs, &transfer->ticket, &denial);
+	if (wait)
+		rc = ration_wait_try(spec->handle, spec->costs, spec->n_costs, wait,
+				     &transfer->ticket, &denial);
+	else
+		rc = ration_acquire(spec->handle, spec->costs, spec->n_costs, &transfer->ticket,
+				    &denial);
 	after = time_now();
 	if (!rc) {
 		transfer->permit_ns = after;
@@ -35,7 +40,8 @@ int permit_take(struct transfer *transfer)
 	/*
 	 * A grant in shadow mode comes with a denial too; that one did not make the request wait.
 	 */
-	if (rc == RATION_DENIED || rc == RATION_OVERSIZE)
+	if (rc == RATION_DENIED || rc == RATION_OVERSIZE || rc == RATION_WAITING ||
+	    rc == RATION_BUSY)
 		transfer->denial = denial;
 	return rc;
 }
@@ -54,7 +60,7 @@ int permit_confirm(struct transfer *transfer)
 	if (spec->deadline_ns && time_now() > spec->deadline_ns)
 		return -ETIME;
 	for (int i = 0; i < CONTENDED_AT_ONCE && rc == RATION_CONTENDED; i++)
-		rc = permit_take(transfer);
+		rc = permit_take(transfer, NULL);
 	return rc;
 }
 
@@ -63,8 +69,8 @@ void permit_end(struct transfer *transfer, bool left)
 	struct ration *ration = transfer->engine->ration;
 
 	/*
-	 * Neither can fail on a ticket of this process, and an ended attachment has nothing to
-	 * correct.
+	 * Neither can fail on a ticket of this process, but that a slot was held too long and is another's, which
+	 * changes nothing for this request; and an ended attachment has nothing to correct.
 	 */
 	if (!transfer->ticket.owner)
 		return;

@@ -26,6 +26,8 @@
 
 /* epoll_event.data of the wake-up; a descriptor's is never this. */
 #define POLLER_WAKE UINT64_MAX
+/* The same of a word that the engine waits for (waker.h). */
+#define POLLER_WORD (UINT64_MAX - 1)
 
 struct poller {
 	int epoll_fd;

@@ -4,8 +4,11 @@
  *
  * Every handle has a line, and only its head asks for quota: with a timer for each line, not for
  * each request, ten thousand waiting requests cost one failed acquire a permit, and none of them
- * overtakes another. A line is in one place at a time: among those to look at, at a full gate, or
- * nowhere with its retry timer set.
+ * overtakes another. A line is in one place at a time: among those to look at, at a full gate, among those that
+ * stand, or nowhere; in the last two with its retry timer set.
+ *
+ * A head that is denied stands in the line that all processes wait in (ration_wait_try()), and is woken there. It
+ * leaves when it is no longer the head, and when it could not be sent even with a permit.
  *
  * A gate wakes one line for a place. A woken line that goes elsewhere (it has no quota, say) wakes
  * the next.
@@ -164,10 +167,43 @@ static struct line *line_get(struct ration_http *engine, const struct request *r
 	return NULL;
 }
 
+/* The head is not to wait for quota any more, not just now. */
+static void line_unstand(struct ration_http *engine, struct line *line)
+{
+	if (line->stands)
+		ration_wait_end(engine->ration, &line->wait);
+	line->stands = false;
+}
+
+/* Without it (no thread to be had), lines go by their timers alone. */
+static void watch_word(struct ration_http *engine)
+{
+	const uint32_t *word = engine->waker.word ? NULL : ration_wait_word(engine->ration);
+
+	if (!word || waker_start(&engine->waker, word))
+		return;
+	if (poller_change(&engine->poller, engine->waker.fd, 0, EPOLLIN, POLLER_WORD))
+		waker_stop(&engine->waker);
+}
+
+void queue_woken(struct ration_http *engine)
+{
+	struct line *line, *next;
+
+	if (!engine->waker.running || !waker_changed(&engine->waker))
+		return;
+	for (line = TAILQ_FIRST(&engine->standing); line; line = next) {
+		next = TAILQ_NEXT(line, link);
+		if (ration_wait_woken(&line->wait))
+			line_enter(engine, line, &engine->runnable);
+	}
+}
+
 /* The head has changed: look at the line again, or forget it when nobody waits any more. */
 static void line_touch(struct ration_http *engine, struct line *line)
 {
 	line->contended = 0;
+	line_unstand(engine, line);
 	if (!TAILQ_EMPTY(&line->waiting)) {
 		line_enter(engine, line, &engine->runnable);
 		return;
@@ -180,7 +216,10 @@ static void line_touch(struct ration_http *engine, struct line *line)
 /* Without memory for the timer the line is simply looked at again in the next turn. */
 static void line_wait(struct ration_http *engine, struct line *line, uint64_t retry_ns)
 {
-	line_leave(engine, line);
+	if (line->stands)
+		line_enter(engine, line, &engine->standing);
+	else
+		line_leave(engine, line);
 	if (timers_set(&engine->timers, &line->retry, retry_ns))
 		line_enter(engine, line, &engine->runnable);
 }
@@ -268,6 +307,7 @@ void queue_return(struct ration_http *engine, struct request *request, uint64_t 
 		engine_finish(engine, request, -ENOMEM, NULL);
 		return;
 	}
+	line_unstand(engine, line);
 	if (denial)
 		line_deny(line, denial);
 	if (request->spec.deadline_ns && retry_ns > request->spec.deadline_ns)
@@ -310,6 +350,18 @@ static void start(struct ration_http *engine, struct line *line, struct transfer
 		engine_finish(engine, request, rc, NULL);
 }
 
+/* Whoever was woken before the word was watched is not told again. */
+static void stand(struct ration_http *engine, struct line *line, uint64_t earliest_ns)
+{
+	const uint64_t wake_ns = line->wait.wake_at_ns;
+
+	watch_word(engine);
+	if (ration_wait_woken(&line->wait))
+		line_enter(engine, line, &engine->runnable);
+	else
+		line_wait(engine, line, wake_ns > earliest_ns ? wake_ns : earliest_ns);
+}
+
 static void refuse(struct ration_http *engine, struct line *line, struct transfer *transfer, int rc)
 {
 	struct request *request = TAILQ_FIRST(&line->waiting);
@@ -319,9 +371,15 @@ static void refuse(struct ration_http *engine, struct line *line, struct transfe
 		line_enter(engine, line, &engine->runnable);
 		return;
 	}
-	if (rc == RATION_DENIED || rc == RATION_OVERSIZE)
+	if (rc == RATION_DENIED || rc == RATION_OVERSIZE || rc == RATION_WAITING ||
+	    rc == RATION_BUSY)
 		line_deny(line, &transfer->denial);
-	if (rc == RATION_DENIED) {
+	if (rc == RATION_WAITING) {
+		stand(engine, line, retry_ns);
+		return;
+	}
+	/* There is no place to stand: the policy says how many may wait, or there are no more. */
+	if (rc == RATION_DENIED || (rc == RATION_BUSY && line->wait.bound == 0)) {
 		if (transfer->denial.retry_at_ns > retry_ns)
 			retry_ns = transfer->denial.retry_at_ns;
 		if (!request->spec.deadline_ns || retry_ns <= request->spec.deadline_ns) {
@@ -351,6 +409,7 @@ static bool line_step(struct ration_http *engine, struct line *line)
 	int rc;
 
 	if (gate) {
+		line_unstand(engine, line);
 		line_enter(engine, line, &gate->waiting);
 		return true;
 	}
@@ -360,7 +419,11 @@ static bool line_step(struct ration_http *engine, struct line *line)
 		return true;
 	}
 	transfer->request = request;
-	rc = permit_take(transfer);
+	if (!line->stands)
+		line->wait = (struct ration_wait){.deadline_ns = request->spec.deadline_ns,
+						  .loop = true};
+	rc = permit_take(transfer, &line->wait);
+	line->stands = rc == RATION_WAITING || rc == RATION_CONTENDED;
 	if (!rc) {
 		start(engine, line, transfer);
 		return true;
@@ -395,6 +458,7 @@ void queue_run(struct ration_http *engine)
 void queue_init(struct ration_http *engine)
 {
 	TAILQ_INIT(&engine->runnable);
+	TAILQ_INIT(&engine->standing);
 	TAILQ_INIT(&engine->connections.waiting);
 	engine->connections.max = engine->options.max_connections;
 }

@@ -59,7 +59,7 @@ int waker_start(struct waker *waker, const uint32_t *word)
 	int error;
 
 	waker->word = word;
-	waker->value = load(word);
+	waker->value = waker->seen = load(word);
 	atomic_store(&waker->stop, false);
 	waker->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (waker->fd < 0)
@@ -79,6 +79,15 @@ void waker_clear(struct waker *waker)
 	eventfd_t count;
 
 	(void)eventfd_read(waker->fd, &count);
+}
+
+bool waker_changed(struct waker *waker)
+{
+	const uint32_t now = load(waker->word);
+	const bool changed = now != waker->seen;
+
+	waker->seen = now;
+	return changed;
 }
 
 void waker_stop(struct waker *waker)

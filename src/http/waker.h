@@ -19,6 +19,7 @@ struct waker {
 	atomic_bool stop;
 	const uint32_t *word;
 	uint32_t value; /* the thread's: as it saw it last */
+	uint32_t seen;  /* the loop's */
 	pthread_t thread;
 };
 
@@ -28,6 +29,8 @@ struct waker {
  */
 int waker_start(struct waker *waker, const uint32_t *word);
 void waker_clear(struct waker *waker);
+/* Whether the word has changed since the start, or since the loop asked this last. */
+bool waker_changed(struct waker *waker);
 /* Harmless if it never ran (zeroed memory). */
 void waker_stop(struct waker *waker);
 
