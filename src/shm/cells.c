@@ -143,13 +143,25 @@ uint64_t cells_used(const struct cells *cells, uint64_t index)
 	return cells->at.top ? ring_used(cells, index, cells->at.used) : cells->at.used;
 }
 
+/* What every acquire goes through: once round the ring, place by place. */
 uint64_t cells_used_since(const struct cells *cells, uint64_t first)
 {
+	const shm_word *const end = cells->ring + (size_t)2 * ROLLING_RING;
+	const shm_word *pair = pair_of(cells, first);
 	uint64_t total = 0;
 
-	for (uint64_t i = first; i <= cells->at.index; i++)
-		total += cells_used(cells, i);
-	return total;
+	if (first > cells->at.index)
+		return 0;
+	for (uint64_t i = first; i < cells->at.index; i++) {
+		const uint64_t word = shm_load(&pair[1]);
+
+		if ((word & ~TOP) >> (cells->bits + 1) == i)
+			total += word & cells_most(cells->bits);
+		pair += 2;
+		if (pair == end)
+			pair = cells->ring;
+	}
+	return total + cells_used(cells, cells->at.index);
 }
 
 /* --- rolling and counting --- */

@@ -244,15 +244,14 @@ static enum take try_charge(const struct seg *seg, struct plan *plan, struct tur
 	return cells_count(&plan->cells, plan->demand->units) ? TAKE_ADMIT : TAKE_AGAIN;
 }
 
-enum take rolling_charge(struct seg *seg, const struct link *link, const struct demand *demand,
-			 const struct instant *at, struct taken *taken, struct shortage *ret_why)
+static enum take charge_step_by_step(struct seg *seg, const struct link *link,
+				     const struct demand *demand, const struct instant *at,
+				     struct taken *taken, struct shortage *ret_why)
 {
 	struct plan plan = plan_for(link, demand, at);
 	struct turn turn = {.taken = false};
 	enum take result = TAKE_AGAIN;
 
-	if (charge_at_once(seg, link, taken))
-		return TAKE_ADMIT;
 	for (int i = 0; i < CAS_ATTEMPTS && result == TAKE_AGAIN; i++)
 		result = try_charge(seg, &plan, &turn, ret_why);
 	if (result == TAKE_ADMIT)
@@ -260,6 +259,14 @@ enum take rolling_charge(struct seg *seg, const struct link *link, const struct 
 	else
 		leave_turn(&seg->hot[link->bucket], &turn);
 	return result;
+}
+
+enum take rolling_charge(struct seg *seg, const struct link *link, const struct demand *demand,
+			 const struct instant *at, struct taken *taken, struct shortage *ret_why)
+{
+	if (charge_at_once(seg, link, taken))
+		return TAKE_ADMIT;
+	return charge_step_by_step(seg, link, demand, at, taken, ret_why);
 }
 
 /* --- correcting --- */
