@@ -4,7 +4,7 @@
  *
  * An engine belongs to one thread, which submits requests and runs the loop; every callback is made
  * from inside ration_http_run(), ration_http_cancel() or ration_http_free(). A request first waits
- * for its quota (as a timer, requests of one handle in order of submission), is sent, and ends in
+ * for its quota (in the line that all processes stand in; requests of one handle in order of submission), is sent, and ends in
  * exactly one call of on_done. Nothing here blocks but ration_http_run(). Callbacks may submit and
  * cancel, but not run or free the engine. After fork(2) the child must not use it.
  *

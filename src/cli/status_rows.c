@@ -32,12 +32,14 @@ struct reading {
 static void read_bucket(const struct reading *r, struct status_row *row)
 {
 	struct seg_hot *hot = &r->seg->hot[row->bucket];
-	struct bucket_view view;
+	const bucket_numbers numbers = shm_load_relaxed(&hot->numbers);
+	struct bucket_view view = {0};
+	const enum take result = bucket_look(hot, row->generation, 1, r->now, &view);
 
-	row->readable = bucket_look(hot, row->generation, 1, r->now, &view) != TAKE_CORRUPT;
+	row->readable = result != TAKE_CORRUPT && result != TAKE_STALE;
 	row->left = row->readable ? bucket_left(&view, r->now) : 0;
-	row->size = bucket_burst(view.numbers);
-	row->rate = words_per_second(view.numbers);
+	row->size = bucket_burst(numbers);
+	row->rate = words_per_second(numbers);
 }
 
 static void use(struct status_row *row, uint64_t used)

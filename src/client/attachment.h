@@ -54,20 +54,19 @@ struct ration {
 
 	_Atomic uint64_t identity; /* worker_identity() of this process */
 	_Atomic uint32_t slot;
-	_Atomic uint32_t serial; /* how often the memory behind this attachment was exchanged */
-	atomic_flag inserting;   /* a slot makes one bucket at a time */
-	_Atomic uint32_t leases; /* how many were asked for: makes each one's word its own */
-	_Atomic uint32_t waits;  /* the same for places in line */
-	_Atomic uint64_t register_retry_at; /* CLOCK_BOOTTIME ns; a registration failed before */
-	_Atomic int register_error;         /* with this */
+	_Atomic uint32_t serial;    /* how often the memory behind this attachment was exchanged */
+	_Atomic uint32_t leases;    /* how many were asked for: makes each one's word its own */
+	_Atomic uint32_t waits;     /* the same for places in line */
+	atomic_flag inserting;      /* a slot makes one bucket at a time */
+	atomic_flag following;      /* clock.c: one at a time */
+	_Atomic int register_error; /* a registration failed, with this */
+	_Atomic uint64_t register_retry_at; /* CLOCK_BOOTTIME ns: not before this again */
+	_Atomic uint64_t bury_at;           /* embedded.c: ticks; when to look for the dead again */
 
 	/* clock.c: offsets as in wall.h */
 	_Atomic int64_t wall_known;    /* what was last found true */
 	_Atomic uint64_t wall_look_at; /* ticks; embedded: when to follow the clock again, */
 	struct wall wall;              /* from here, */
-	atomic_flag following;         /* one at a time */
-
-	_Atomic uint64_t bury_at; /* ticks; embedded: when to look for the dead again */
 
 	/* policy_view.c */
 	struct policy_view views[POLICY_VIEWS];

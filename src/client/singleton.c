@@ -34,7 +34,8 @@ static struct hash128 identity_of(struct ration *ration, const char *name)
 	const struct blob *blob = policy_enter(ration);
 	struct hash128 identity;
 
-	memcpy(data + 2, name, size);
+	for (size_t i = 0; i < size; i++)
+		data[2 + i] = (unsigned char)name[i];
 	identity = hash_keyed(blob->header->hash_key, data, 2 + size);
 	policy_leave(ration);
 	if (identity.word[0] == 0 && identity.word[1] == 0)
