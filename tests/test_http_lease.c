@@ -43,19 +43,25 @@ static struct ration_handle *handle_of(struct ration *ration)
 	return handle;
 }
 
-static void scene_begin(struct scene *s, const struct peer_step *step)
+static void scene_begin_with(struct scene *s, const char *text, size_t size,
+			     const struct peer_step *step)
 {
 	char path[] = "/tmp/ration-policy-XXXXXX";
 	const int fd = mkstemp(path);
 	struct ration_error error;
 
-	cr_assert_eq(write(fd, policy, sizeof(policy) - 1), (ssize_t)sizeof(policy) - 1);
+	cr_assert_eq(write(fd, text, size), (ssize_t)size);
 	close(fd);
 	cr_assert_eq(ration_embed(path, &s->ration, &error), 0, "%s", error.text);
 	unlink(path);
 	s->handle = handle_of(s->ration);
 	s->engine = engine_make(s->ration, NULL);
 	peer_start(&s->peer, step, 1);
+}
+
+static void scene_begin(struct scene *s, const struct peer_step *step)
+{
+	scene_begin_with(s, policy, sizeof(policy) - 1, step);
 }
 
 /* Slots that are free now; they are given back. */
@@ -202,6 +208,36 @@ Test(http_lease, requests_whose_deadline_passes_in_line)
 	cr_expect_str_eq(answers[SLOTS].result.denial->limit, "in-flight");
 	ration_http_free(&s.engine);
 	scene_end(&s);
+}
+
+/* Three handles, but only one may stand in line: the others ask again, and nobody is refused. */
+Test(http_lease, requests_that_find_no_place_in_line_are_sent_all_the_same)
+{
+	enum { N = 3 };
+	static const char bounded[] =
+		"version: 1\nclasses: [{ name: bulk, queue: 1 }]\ndefaults: { delay: 10s }\n"
+		"vendors:\n  v:\n    limits:\n"
+		"      - { name: one, kind: concurrency, slots: 1, margin: 0%, scope: [vendor] }\n";
+	struct ration_handle *handles[N];
+	struct answer answers[N];
+	struct scene s;
+
+	scene_begin_with(&s, bounded, sizeof(bounded) - 1, answering);
+	for (int i = 0; i < N; i++) {
+		struct ration_http_request request = answer_request(&answers[i], s.peer.url);
+
+		request.handle = handles[i] = handle_of(s.ration);
+		engine_submit(s.engine, &request);
+	}
+	engine_run(s.engine, NULL);
+	for (int i = 0; i < N; i++)
+		cr_expect_eq(answers[i].result.status, 200, "%s", answers[i].error_text);
+	ration_http_free(&s.engine);
+	for (int i = 0; i < N; i++)
+		ration_handle_free(&handles[i]);
+	ration_handle_free(&s.handle);
+	ration_detach(&s.ration);
+	peer_stop(&s.peer);
 }
 
 /* Another process has all slots and dies: the engine is woken and sends. */

@@ -378,11 +378,12 @@ static void refuse(struct ration_http *engine, struct line *line, struct transfe
 		stand(engine, line, retry_ns);
 		return;
 	}
-	/* There is no place to stand: the policy says how many may wait, or there are no more. */
-	if (rc == RATION_DENIED || (rc == RATION_BUSY && line->wait.bound == 0)) {
+	if (rc == RATION_DENIED || rc == RATION_BUSY) {
 		if (transfer->denial.retry_at_ns > retry_ns)
 			retry_ns = transfer->denial.retry_at_ns;
-		if (!request->spec.deadline_ns || retry_ns <= request->spec.deadline_ns) {
+		/* No more may stand in line: ask again until the deadline's own timer ends it. */
+		if (rc == RATION_BUSY || !request->spec.deadline_ns ||
+		    retry_ns <= request->spec.deadline_ns) {
 			line_wait(engine, line, retry_ns);
 			return;
 		}
