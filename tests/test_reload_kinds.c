@@ -18,10 +18,11 @@
 	"version: 1\nclasses: [interactive, bulk]\n"                                               \
 	"defaults: { delay: 0ms, clock_skew: 0ms, margin: 0% }\n"                                  \
 	"vendors:\n  crm:\n    limits:\n      - { name: quota, scope: [tenant, vendor], "
-#define LIMIT(text)    HEAD text " }\n"
-#define WINDOW(amount) LIMIT("kind: window, period: month, amount: " #amount)
-#define BUCKET(burst)  LIMIT("kind: bucket, rate: 1/h, burst: " #burst)
-#define SLOTS(n)       LIMIT("kind: concurrency, slots: " #n)
+#define LIMIT(text)     HEAD text " }\n"
+#define WINDOW(amount)  LIMIT("kind: window, period: month, amount: " #amount)
+#define ROLLING(amount) LIMIT("kind: rolling, period: 24h, amount: " #amount)
+#define BUCKET(burst)   LIMIT("kind: bucket, rate: 1/h, burst: " #burst)
+#define SLOTS(n)        LIMIT("kind: concurrency, slots: " #n)
 #define GUARANTEE(kind, amount, part)                                                              \
 	LIMIT(kind ", amount: " #amount ", classes: { interactive: { guarantee: " #part " } }")
 
@@ -106,6 +107,11 @@ Test(reload_kinds, a_windows_amount, .timeout = 60)
 	numbers_follow(WINDOW(20), WINDOW(50), WINDOW(10));
 }
 
+Test(reload_kinds, a_rolling_amount, .timeout = 60)
+{
+	numbers_follow(ROLLING(20), ROLLING(50), ROLLING(10));
+}
+
 Test(reload_kinds, leases_stay_until_they_end, .timeout = 60)
 {
 	struct ration_ticket held[4];
@@ -149,7 +155,10 @@ static int left_after(const char *before, const char *after)
 
 Test(reload_kinds, a_kind_changes_and_what_was_spent_stays_so, .timeout = 60)
 {
+	cr_expect_eq(left_after(WINDOW(20), ROLLING(20)), 15);
 	cr_expect_eq(left_after(WINDOW(20), BUCKET(20)), 15);
+	cr_expect_eq(left_after(ROLLING(20), BUCKET(20)), 15);
+	cr_expect_eq(left_after(ROLLING(20), WINDOW_OF("hour")), 15);
 }
 
 /* It may have given one more in the hour, and that to the fraction. */
@@ -170,8 +179,23 @@ Test(reload_kinds, a_shorter_period_goes_on_where_the_longer_one_was, .timeout =
 Test(reload_kinds, what_nobody_can_know_counts_as_spent, .timeout = 60)
 {
 	cr_expect_eq(left_after(WINDOW_OF("hour"), WINDOW(20)), 0);
+	cr_expect_eq(left_after(ROLLING(20), WINDOW(20)), 0);
 	cr_expect_eq(left_after(WINDOW_OF("hour"), BUCKET(20)), 0, "slower than what was");
 	cr_expect_eq(left_after(WINDOW(20), SLOTS(20)), 0);
+}
+
+/* There and back again: the first bucket is still there, and must not count as if nothing had happened since. */
+Test(reload_kinds, a_shape_that_comes_back, .timeout = 60)
+{
+	struct world w;
+
+	begin(&w, WINDOW_OF("day"));
+	cr_expect_eq(take(w.bulk, 5), 5);
+	reload(&w, ROLLING(20));
+	cr_expect_eq(take(w.bulk, 1), 1);
+	reload(&w, WINDOW_OF("day"));
+	cr_expect_eq(take(w.bulk, ALL), 14);
+	end(&w);
 }
 
 /* A key that nobody used under the old shape is new under the new one as well, once the old one's time is over. */
@@ -222,10 +246,16 @@ static void parts_never_hand_out_more(const char *plain, const char *five, const
 }
 
 #define MONTH "kind: window, period: month"
+#define DAY   "kind: rolling, period: 24h"
 
 Test(reload_kinds, parts_of_a_window, .timeout = 60)
 {
 	parts_never_hand_out_more(WINDOW(20), GUARANTEE(MONTH, 20, 5), GUARANTEE(MONTH, 20, 10));
+}
+
+Test(reload_kinds, parts_of_a_rolling_period, .timeout = 60)
+{
+	parts_never_hand_out_more(ROLLING(20), GUARANTEE(DAY, 20, 5), GUARANTEE(DAY, 20, 10));
 }
 
 /* --- nothing at all --- */
