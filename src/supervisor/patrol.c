@@ -55,13 +55,13 @@ static void say_corrupt(struct supervisor *s, uint32_t bucket)
 }
 
 /* The latest window that may have begun: no earlier one for a clock that was set back. */
-static uint64_t latest_window(const struct supervisor *s, uint32_t limit)
+static uint64_t latest_window(struct supervisor *s, uint32_t limit)
 {
 	const struct calendar calendar =
 		blob_calendar(&s->policy.blob, &s->policy.blob.limits[limit]);
 	struct calendar_window window;
 
-	calendar_find(&calendar, s->wall_latest, &window);
+	calendar_find(&calendar, wallclock_latest(s), &window);
 	return window.index;
 }
 
@@ -138,7 +138,7 @@ static bool carry(struct supervisor *s, const struct published *before, uint32_t
 		.after = &s->policy,
 		.slot = s->maker,
 		.now = supervisor_now(s),
-		.wall = s->wall_latest,
+		.wall = wallclock_latest(s),
 		.clock = ticks_now,
 		.user = s,
 	};

@@ -79,7 +79,7 @@ struct supervisor {
 	struct patrol patrol;
 	struct wall wall;
 	enum wall_event wall_said; /* the last one, so that each is logged once */
-	int64_t wall_latest;       /* ns since 1970: the latest that windows have gone by */
+	int64_t wall_latest;       /* for wallclock_latest() */
 	int status;                /* to exit with */
 };
 
@@ -152,6 +152,8 @@ int wallclock_start(struct supervisor *s);
 void wallclock_look(struct supervisor *s);
 /* Whoever asked for a reload has confirmed a clock that was set far forward. */
 void wallclock_confirm(struct supervisor *s);
+/* ns since 1970: the latest that windows have gone by, which is now unless the clock was set back. */
+int64_t wallclock_latest(struct supervisor *s);
 /* How far what windows go by is ahead of the clock, in ns; negative: behind. */
 int64_t wallclock_ahead(const struct supervisor *s);
 

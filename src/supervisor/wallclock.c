@@ -39,11 +39,16 @@ static void say(enum wall_event event, int64_t ahead)
 static void publish(struct supervisor *s)
 {
 	/* Nothing is published by it but itself. */
+	shm_store(&s->seg.control->wall_offset, (uint64_t)s->wall.offset);
+}
+
+int64_t wallclock_latest(struct supervisor *s)
+{
 	const int64_t wall = (int64_t)(supervisor_now(s) / TICKS_PER_NS) + s->wall.offset;
 
-	shm_store(&s->seg.control->wall_offset, (uint64_t)s->wall.offset);
 	if (wall > s->wall_latest)
 		s->wall_latest = wall;
+	return s->wall_latest;
 }
 
 /* Only we write this word. */
@@ -63,6 +68,7 @@ void wallclock_look(struct supervisor *s)
 	enum wall_event event;
 
 	mend_offset(s);
+	(void)wallclock_latest(s); /* before it may be set back */
 	event = wall_follow(&s->wall, is, supervisor_now(s));
 	publish(s);
 	if (event != s->wall_said && event != WALL_STEADY && event != WALL_WAITS)
