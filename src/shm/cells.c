@@ -311,7 +311,7 @@ uint64_t rolling_first(struct seg *seg, uint32_t bucket, uint32_t extent, uint64
 	};
 	const struct cell head = {
 		.index = cells_index(now, cell_ticks),
-		.used = least(used, rolling_amount(numbers)),
+		.used = used == UINT64_MAX ? rolling_amount(numbers) : used,
 	};
 
 	shm_store_relaxed(&words[0], cells.life);

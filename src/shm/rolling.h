@@ -93,7 +93,8 @@ uint64_t rolling_amount(uint64_t numbers);
 
 /*
  * Fill the extent (ROLLING_LINES) that was claimed for a record, whose generation is that of the life to
- * come, and state[1]; returns the first head. used: in the present cell, at most the amount.
+ * come, and state[1]; returns the first head. used: in the present cell (UINT64_MAX: the amount; more than that counts
+ * should the amount be raised).
  */
 uint64_t rolling_first(struct seg *seg, uint32_t bucket, uint32_t extent, uint64_t numbers,
 		       uint64_t cell_ticks, uint64_t now, uint64_t used);

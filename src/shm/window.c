@@ -70,7 +70,7 @@ void window_first(uint64_t numbers, uint64_t index, uint64_t used, uint64_t ret_
 {
 	const uint64_t amount = window_amount(numbers);
 
-	ret_state[index & 1] = word_of(index, least(used, amount), numbers);
+	ret_state[index & 1] = word_of(index, used == UINT64_MAX ? amount : used, numbers);
 	ret_state[(index - 1) & 1] = word_of(index - 1, used > 0 ? amount : 0, numbers);
 }
 

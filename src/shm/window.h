@@ -71,7 +71,8 @@ uint64_t window_pack(uint64_t amount, uint64_t index_max);
 uint64_t window_amount(uint64_t numbers);
 
 /*
- * What state[0] and state[1] are for a new record: so much of window `index` used, and if any, all of the one before. Then
+ * What state[0] and state[1] are for a new record: so much of window `index` used (UINT64_MAX: all; more than there is
+ * counts should the amount be raised), and if any, all of the one before. Then
  * index is that of the last window in which what was permitted until now may arrive: the one that holds wall + BEFORE.
  */
 void window_first(uint64_t numbers, uint64_t index, uint64_t used, uint64_t ret_state[2]);
