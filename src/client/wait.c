@@ -185,7 +185,7 @@ static uint64_t look_again_at(const struct trying *t, const struct waiting *wait
 	return now + ahead.coming * (QUEUE_GRACE / 16);
 }
 
-/* Say when it means to try. False: it lost its place. */
+/* Say when it means to try. False: it is to stand in line anew, and look. */
 static bool announce(struct trying *t, const struct waiting *waiting)
 {
 	struct ration *ration = t->handle->ration;
@@ -261,14 +261,17 @@ static int try_in_line(struct trying *t, struct ration_ticket *ticket, struct ra
 	}
 }
 
-/* Woken before its time, it was not the only one for whom there may be room. */
-static void pass_on(const struct trying *t)
+/*
+ * Whoever leaves makes room for those behind it: all that it stood for if it was not served, and if it was, it was
+ * counted twice between its taking and its leaving; also, what woke it may be enough for more.
+ */
+static void pass_on(const struct trying *t, bool served)
 {
 	struct ration *ration = t->handle->ration;
 	const uint32_t bucket = t->standing.bucket;
 
 	if (bucket < ration->seg.n_buckets && queue_hinted(&ration->seg.hot[bucket], ALL_CLASSES) &&
-	    client_fits(t->handle, t->costs, t->n_costs))
+	    (!served || client_fits(t->handle, t->costs, t->n_costs)))
 		wake_next(ration, bucket);
 }
 
@@ -276,21 +279,17 @@ static int wait_try(struct trying *t, struct ration_ticket *ticket, struct ratio
 {
 	struct ration *ration = t->handle->ration;
 	const int ready = attachment_ready(ration);
-	bool early;
 	int result;
 
 	if (ready != 0)
 		return ready;
 	t->standing = standing_of(ration, t->wait);
 	t->began = client_now(ration);
-	early = t->standing.place.owner != 0 &&
-		client_boot_ns(ration, t->began) < t->wait->wake_at_ns;
 	result = try_in_line(t, ticket, denial);
-	if (result == RATION_WAITING || result == RATION_CONTENDED)
+	if (result == RATION_WAITING || result == RATION_CONTENDED || t->standing.place.owner == 0)
 		return result;
 	leave(ration, t->wait, &t->standing);
-	if (result == 0 && early)
-		pass_on(t);
+	pass_on(t, result == 0);
 	return result;
 }
 
@@ -313,8 +312,11 @@ int ration_wait_try(struct ration_handle *handle, const struct ration_cost *cost
 void ration_wait_end(struct ration *ration, struct ration_wait *wait)
 {
 	struct standing s = standing_of(ration, wait);
+	const bool stood = s.place.owner != 0;
 
 	leave(ration, wait, &s);
+	if (stood)
+		wake_next(ration, s.bucket);
 }
 
 const uint32_t *ration_wait_word(const struct ration *ration)

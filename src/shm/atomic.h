@@ -92,17 +92,20 @@ static inline void shm_half_store(shm_half *h, uint32_t value)
 	atomic_store_explicit(h, value, memory_order_release);
 }
 
-/* Set and clear bits. Both orders: what was written before is seen by whoever changes the same bits later. */
-static inline void shm_half_or(shm_half *h, uint32_t bits)
+/*
+ * Set and clear bits; what was there is returned. Both orders: what was written before is seen by whoever changes the
+ * same bits later.
+ */
+static inline uint32_t shm_half_or(shm_half *h, uint32_t bits)
 {
 	SHM_YIELD(h, sizeof(*h), true);
-	atomic_fetch_or_explicit(h, bits, memory_order_acq_rel);
+	return atomic_fetch_or_explicit(h, bits, memory_order_acq_rel);
 }
 
-static inline void shm_half_and(shm_half *h, uint32_t bits)
+static inline uint32_t shm_half_and(shm_half *h, uint32_t bits)
 {
 	SHM_YIELD(h, sizeof(*h), true);
-	atomic_fetch_and_explicit(h, bits, memory_order_acq_rel);
+	return atomic_fetch_and_explicit(h, bits, memory_order_acq_rel);
 }
 
 /* Returns what was there. Publishes everything written before it. */

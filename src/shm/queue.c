@@ -77,24 +77,24 @@ struct waiter {
 	uint32_t units;
 };
 
-static bool is_late(uint64_t wake_at, uint64_t now)
+static bool is_late(const struct waiter *w, uint64_t now)
 {
-	return now > wake_at && now - wake_at > QUEUE_GRACE;
+	return now > w->wake_at && now - w->wake_at > QUEUE_GRACE;
 }
 
 /*
- * False: nobody stands here for this bucket, or nobody who counts. The owner is looked at again at the end, so that
- * nobody's words are taken for another's: they are written after the owner and before wake_at.
+ * False: nobody stands here for this bucket. The owner is looked at again at the end, so that nobody's words are taken
+ * for another's: they are written after the owner and before wake_at.
  */
-static bool look(const struct seg *seg, const struct seg_waiter *cell, uint32_t bucket,
-		 uint64_t now, struct waiter *ret_waiter)
+static bool look_at(const struct seg *seg, const struct seg_waiter *cell, uint32_t bucket,
+		    struct waiter *ret_waiter)
 {
 	struct waiter w = {.owner = shm_load(&cell->owner)};
 
 	if (w.owner == 0 || bucket_of(w.owner) != bucket)
 		return false;
 	w.wake_at = shm_load(&cell->wake_at);
-	if (w.wake_at == 0 || is_late(w.wake_at, now) || !has_worker(seg, w.owner))
+	if (w.wake_at == 0 || !has_worker(seg, w.owner))
 		return false;
 	w.arrival = shm_load(&cell->arrival);
 	w.units = shm_half_load(&cell->units);
@@ -102,6 +102,13 @@ static bool look(const struct seg *seg, const struct seg_waiter *cell, uint32_t 
 		return false;
 	*ret_waiter = w;
 	return true;
+}
+
+/* The same for those who count. */
+static bool look(const struct seg *seg, const struct seg_waiter *cell, uint32_t bucket,
+		 uint64_t now, struct waiter *ret_waiter)
+{
+	return look_at(seg, cell, bucket, ret_waiter) && !is_late(ret_waiter, now);
 }
 
 static bool is_before(const struct waiter *a, uint32_t class_index, uint64_t arrival,
@@ -128,17 +135,16 @@ static uint32_t hints(const struct seg *seg, uint32_t bucket, uint64_t now)
 }
 
 /*
- * A joiner stands there before it sets its bit, we clear the bit before we look: one of us sees the other. So the
- * joiner sets it whether or not it was set.
+ * A waiter stands there before it sets its bit, we clear the bit before we look: one of us sees the other.
  */
 static void clear_hints(struct seg *seg, uint32_t bucket, uint32_t stale, uint64_t now)
 {
 	uint32_t again;
 
-	shm_half_and(&seg->hot[bucket].kind, ~stale);
+	(void)shm_half_and(&seg->hot[bucket].kind, ~stale);
 	again = hints(seg, bucket, now) & stale;
 	if (again)
-		shm_half_or(&seg->hot[bucket].kind, again);
+		(void)shm_half_or(&seg->hot[bucket].kind, again);
 }
 
 struct queue_ahead queue_ahead(struct seg *seg, uint32_t bucket, uint32_t class_index,
@@ -231,26 +237,24 @@ enum queue_join queue_join(struct seg *seg, const struct queue_waiter *waiter, u
 	if (!find_place(seg, waiter, now, ret_place))
 		return QUEUE_FULL;
 	(void)queue_wake_at(seg, ret_place, now);
-	/* Even if it is set: clear_hints() says why. */
-	shm_half_or(&seg->hot[waiter->bucket].kind, HINT(waiter->class_index));
 	return QUEUE_JOINED;
 }
 
+/*
+ * The bit last, and even if it is set: whoever clears it looks once more afterwards, and one of these two locked
+ * instructions comes after the other. That holds for a waiter that was late, too.
+ */
 bool queue_wake_at(struct seg *seg, const struct queue_place *place, uint64_t wake_at)
 {
 	struct seg_waiter *cell = cell_of(seg, place);
 	const uint32_t hint = HINT(class_of(place->owner));
-	struct seg_hot *hot;
 
 	if (!stands(cell, place))
 		return false;
 	shm_half_store(&cell->units, place->units);
 	shm_store(&cell->arrival, place->arrival);
 	shm_store(&cell->wake_at, wake_at ? wake_at : 1);
-	hot = &seg->hot[bucket_of(place->owner)];
-	if (!(shm_half_load(&hot->kind) & hint))
-		shm_half_or(&hot->kind, hint);
-	return true;
+	return shm_half_or(&seg->hot[bucket_of(place->owner)].kind, hint) & hint;
 }
 
 /*
@@ -290,7 +294,8 @@ static shm_half *word_of(const struct seg *seg, struct seg_waiter *cell, uint64_
 /*
  * The word is counted up before wake_at falls: a waiter that is about to sleep finds it changed, whatever it says
  * itself of when it means to try. wake_at changes by CAS, so that it is not another's who took the place meanwhile.
- * One whose time has come is told too: its waker may have been killed before it could say so.
+ * One whose time has come is told too, however late it is: it may be looking just now, or its waker was killed before it
+ * could say so.
  */
 static void wake(struct seg *seg, struct seg_waiter *cell, const struct waiter *w, uint64_t now,
 		 queue_woken *woken, void *user)
@@ -318,11 +323,11 @@ uint32_t queue_wake_next(struct seg *seg, uint32_t bucket, uint64_t now, queue_w
 		struct seg_waiter *cell = &queue->place[i];
 		struct waiter w;
 
-		if (!look(seg, cell, bucket, now, &w))
+		if (!look_at(seg, cell, bucket, &w))
 			continue;
 		if (w.wake_at <= now) {
 			wake(seg, cell, &w, now, woken, user);
-			n++;
+			n += !is_late(&w, now);
 		} else if (!next ||
 			   is_before(&w, class_of(first.owner), first.arrival, first.owner)) {
 			next = cell;
@@ -343,7 +348,7 @@ uint32_t queue_wake_all(struct seg *seg, uint32_t bucket, uint64_t now, queue_wo
 	for (uint32_t i = 0; i < QUEUE_PLACES; i++) {
 		struct waiter w;
 
-		if (!look(seg, &queue->place[i], bucket, now, &w))
+		if (!look_at(seg, &queue->place[i], bucket, &w))
 			continue;
 		wake(seg, &queue->place[i], &w, now, woken, user);
 		n++;
@@ -383,7 +388,7 @@ struct queue_length queue_length(const struct seg *seg, uint32_t bucket, uint32_
 		struct waiter w;
 
 		/* Late ones too: they stand there. */
-		if (!look(seg, &queue->place[i], bucket, 0, &w) || class_of(w.owner) != class_index)
+		if (!look_at(seg, &queue->place[i], bucket, &w) || class_of(w.owner) != class_index)
 			continue;
 		length.waiting++;
 		if (length.oldest == 0 || w.arrival < length.oldest)

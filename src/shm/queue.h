@@ -14,8 +14,8 @@
  * nobody up. Each waiter sleeps to its own estimate, which already counts those before it: about one wake a grant.
  *
  * hot->kind shows by one bit a class who may have somebody in line; joiners set it after they stand there; whoever
- * looks and finds nobody clears it and looks once more. Killed in between, he leaves a bit cleared: every waiter sets
- * its own again whenever it says when it means to try.
+ * looks and finds nobody who counts clears it and looks once more. Every waiter sets its own again whenever it says when
+ * it means to try: somebody may have been killed in between, and a waiter that was late is not counted.
  *
  * Whoever makes room wakes the first that sleeps, and tells those that are about to look. Between them no wake is
  * lost: a waiter sets its bit, loads its futex word, looks, and sleeps unless the word has changed; he makes room,
@@ -88,7 +88,10 @@ enum queue_join {
 enum queue_join queue_join(struct seg *seg, const struct queue_waiter *waiter, uint32_t most,
 			   uint64_t now, struct queue_place *ret_place);
 
-/* Say when it means to try. False: it does not stand there any more. */
+/*
+ * Say when it means to try. False: it does not stand there any more; or nothing showed that it did, so that whoever made
+ * room since it looked did not wake it: it is to look once more.
+ */
 bool queue_wake_at(struct seg *seg, const struct queue_place *place, uint64_t wake_at);
 
 /* Leave; harmless to repeat. */

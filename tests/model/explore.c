@@ -67,7 +67,7 @@ uint64_t search_steps(void)
 
 int model_self(void)
 {
-	return co_current();
+	return probing >= 0 ? probing : co_current();
 }
 
 bool model_wrote(void)

@@ -95,7 +95,7 @@ extern const struct scenario *scenario;
 /* Something that must always hold does not. */
 void model_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* The actor that runs. */
+/* The actor that runs; in ready(), the one that it is about. */
 int model_self(void);
 
 /* Whether the latest access of the actor that runs was a write. */
