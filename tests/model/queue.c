@@ -298,7 +298,7 @@ static void end(void)
 /* clang-format off */
 static const struct scenario scenarios[] = {
 	{"wait, free", {ACTOR(WAIT(0)), ACTOR(FREE), REAP}, {0}, .kills = 1},
-	{"wait, wait, free two", {ACTOR(WAIT(0)), ACTOR(WAIT(0)), ACTOR(FREE, FREE)}, {0}, .kills = 0, .preemptions = 4},
+	{"wait, wait, free two", {ACTOR(WAIT(0)), ACTOR(WAIT(0)), ACTOR(FREE, FREE)}, {0}, .kills = 0, .preemptions = 2},
 	{"wait, wait, free two, reap", {ACTOR(WAIT(0)), ACTOR(WAIT(0)), ACTOR(FREE, FREE), REAP}, {0}, .kills = 1, .longer = true},
 	{"wait, wait, free, free", {ACTOR(WAIT(0)), ACTOR(WAIT(0)), ACTOR(FREE), ACTOR(FREE)}, {0}, .kills = 0, .longer = true},
 	{"wait, of another class, free", {ACTOR(WAIT(1)), ACTOR(WAIT(0)), ACTOR(FREE), REAP}, {0, 1}, .kills = 1},
