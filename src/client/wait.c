@@ -37,6 +37,9 @@
 /* The futex clock stands still while the host is suspended: look at ours this often. */
 #define SLEEP_MAX_NS (60 * NS)
 
+/* Nobody sleeps longer without a look; times as many as stand before it. */
+#define LOOK_EVERY (5 * TICKS_PER_SEC)
+
 /* Lines that a waiter may change in one try. */
 #define MOVES 3
 
@@ -50,6 +53,14 @@ static void wake_word(void *user, shm_half *word)
 	(void)user;
 	(void)syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 	errno = error;
+}
+
+/* Should the first be stopped, the second is to notice. Of those who wait for slots one looks by itself. */
+static void wake_first(struct seg *seg, uint32_t bucket, uint64_t now)
+{
+	(void)queue_wake_next(seg, bucket, now, wake_word, NULL);
+	if (KIND_OF(shm_half_load(&seg->hot[bucket].kind)) != KIND_SLOTS)
+		(void)queue_wake_next(seg, bucket, now, wake_word, NULL);
 }
 
 void client_wake(struct seg *seg, uint32_t bucket, uint64_t now, bool all)
@@ -67,7 +78,7 @@ void client_wake(struct seg *seg, uint32_t bucket, uint64_t now, bool all)
 	if (all)
 		(void)queue_wake_all(seg, bucket, now, wake_word, NULL);
 	else
-		(void)queue_wake_next(seg, bucket, now, wake_word, NULL);
+		wake_first(seg, bucket, now);
 }
 
 void wake_next(struct ration *ration, uint32_t bucket)
@@ -124,6 +135,7 @@ struct trying {
 	uint64_t deadline_ns;
 	struct standing standing;
 	uint64_t began; /* ticks: the first try, if it stands nowhere yet */
+	bool early;     /* it was woken before it meant to try */
 };
 
 /* Into the line where it has to wait now. 0 or RATION_BUSY. */
@@ -163,26 +175,32 @@ static bool stands_there(const struct trying *t, const struct waiting *waiting)
 	       s->generation == waiting->generation;
 }
 
-/*
- * When to look again before its next turn; UINT64_MAX: not. Its turn has come, and somebody before it is a little slow:
- * to work out a new turn would move those of all behind it. And slots come free when somebody frees them, and then the
- * first in line is woken; if that one is stopped, the second is to notice. Of holders that are dead a supervisor hears
- * at once; without one, the first in line is to notice.
- */
-static uint64_t look_again_at(const struct trying *t, const struct waiting *waiting, uint64_t now)
+/* Its turn has come, and somebody before it is a little slow: a new turn would move those of all behind it. */
+static bool turn_stays(const struct trying *t, const struct queue_ahead *ahead, uint64_t now)
 {
-	struct ration *ration = t->handle->ration;
 	const uint64_t due = t->standing.place.due;
-	const struct queue_ahead ahead = queue_ahead(&ration->seg, waiting->bucket,
-						     waiting->class_index, &t->standing.place, now);
+
+	return due != 0 && due <= now && ahead->coming > 0;
+}
+
+/*
+ * When to look again, its turn being later. Slots come free when somebody frees them, and then the first in line is
+ * woken; if that one is stopped, the second is to notice. Other limits wake two: if the first does not come, the second
+ * looks once more. And whoever freed something may have been killed before it woke anybody: so each looks now and then,
+ * those behind more rarely.
+ */
+static uint64_t look_again_at(const struct trying *t, const struct waiting *waiting,
+			      const struct queue_ahead *ahead, uint64_t now)
+{
+	const bool first = ahead->waiters == 0 && !has_supervisor(t->handle->ration);
 
 	if (waiting->kind == KIND_SLOTS)
-		return ahead.waiters == 1 || (ahead.waiters == 0 && !has_supervisor(ration))
-			       ? now + 2 * QUEUE_GRACE
-			       : UINT64_MAX;
-	if (due == 0 || due > now || ahead.coming == 0)
-		return UINT64_MAX;
-	return now + ahead.coming * (QUEUE_GRACE / 16);
+		return ahead->waiters == 1 || first ? now + 2 * QUEUE_GRACE : UINT64_MAX;
+	if (turn_stays(t, ahead, now))
+		return now + ahead->coming * (QUEUE_GRACE / 16);
+	if (t->early && ahead->coming > 0)
+		return now + QUEUE_GRACE + 1;
+	return now + (ahead->waiters + 1) * LOOK_EVERY;
 }
 
 /* Say when it means to try. False: it is to stand in line anew, and look. */
@@ -190,13 +208,13 @@ static bool announce(struct trying *t, const struct waiting *waiting)
 {
 	struct ration *ration = t->handle->ration;
 	const uint64_t now = client_now(ration), least = now + RETRY_MIN_NS * TICKS_PER_NS;
-	const uint64_t again = look_again_at(t, waiting, now);
-	uint64_t at = waiting->retry_at;
+	const struct queue_ahead ahead = queue_ahead(&ration->seg, waiting->bucket,
+						     waiting->class_index, &t->standing.place, now);
+	uint64_t at = look_again_at(t, waiting, &ahead, now);
 
-	if (again < at)
-		at = again;
-	else
-		t->standing.place.due = at;
+	if (at >= waiting->retry_at || !turn_stays(t, &ahead, now))
+		t->standing.place.due = waiting->retry_at;
+	at = at < waiting->retry_at ? at : waiting->retry_at;
 	at = at > least ? at : least;
 	t->standing.place.units = waiting->units;
 	keep(t->wait, &t->standing);
@@ -285,6 +303,7 @@ static int wait_try(struct trying *t, struct ration_ticket *ticket, struct ratio
 		return ready;
 	t->standing = standing_of(ration, t->wait);
 	t->began = client_now(ration);
+	t->early = t->standing.place.owner != 0 && clock_boot_ns() < t->wait->wake_at_ns;
 	result = try_in_line(t, ticket, denial);
 	if (result == RATION_WAITING || result == RATION_CONTENDED || t->standing.place.owner == 0)
 		return result;
