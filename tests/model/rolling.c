@@ -158,11 +158,13 @@ static void op_settle(void *self, const struct op *op)
 /* The vendor says that so much is used. */
 static void op_correct(void *self, const struct op *op)
 {
+	const bool done =
+		rolling_correct(&world.seg, refs[0].bucket, refs[0].generation, op->a, now());
+
 	(void)self;
 	known()->loose = true;
 	/* Its CAS was the last thing that it did, or it found as much used already. */
-	if (!rolling_correct(&world.seg, refs[0].bucket, refs[0].generation, op->a, now()) ||
-	    !model_wrote())
+	if (!done || !model_wrote())
 		return;
 	known()->corrected = op->a;
 	shm_add(&known()->round, 1);
