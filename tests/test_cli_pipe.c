@@ -441,6 +441,47 @@ Test(cli_pipe, leases_pass_from_pipe_to_pipe)
 	rationd_stop(&d);
 }
 
+/* The policy lets one wait: the next is told to slow down, whoever asks. */
+Test(cli_pipe, a_bounded_line_says_busy)
+{
+	static const char bounded[] =
+		"version: 1\n"
+		"classes: [{ name: bulk, queue: 1 }]\n"
+		"vendors:\n"
+		"  flow:\n"
+		"    limits:\n"
+		"      - { name: one, kind: concurrency, slots: 1, scope: [vendor] }\n";
+	struct rationd d;
+	struct cli_result r;
+	struct scene s;
+	const char *args[] = {"pipe", "--socket", d.socket, NULL};
+
+	rationd_start(&d, bounded, NULL);
+	s.p = malloc(sizeof(*s.p));
+	cli_start(s.p, args);
+	ask(&s, FLOW("wait", ""), "{\"ok\":true,\"ticket\":4096}");
+	cli_write(s.p, FLOW("wait", ",\"id\":2") "\n");
+	/* Answered when the line before it has been read. */
+	ask(&s, "{\"op\":\"cancel\",\"ticket\":1}",
+	    "{\"ok\":false,\"code\":\"ticket\",\"error\":\"no such ticket, or it has ended\"}");
+	CLI(&r, "acquire", "--socket", d.socket, "--wait", "1h", "--json", "-", "flow", "bulk");
+	cr_expect_eq(r.status, EX_TEMPFAIL);
+	cr_expect(strstr(r.out, "\"code\":\"busy\""), "%s", r.out);
+	cli_free(&r);
+	CLI(&r, "acquire", "--socket", d.socket, "--wait", "1h", "-", "flow", "bulk");
+	cr_expect_eq(r.status, EX_TEMPFAIL);
+	cr_expect(strstr(r.err, "too many wait already"), "%s", r.err);
+	cli_free(&r);
+	ask(&s, END("release", "4096"), "{\"ok\":true}");
+	expect_line(&s, "{\"id\":2,\"ok\":true,\"ticket\":8192}");
+	cli_close_input(s.p);
+	cli_wait(s.p, &r);
+	cr_expect_eq(r.status, EX_OK);
+	cli_free(&r);
+	free(s.p);
+	rationd_stop(&d);
+}
+
 /* Nobody reads any more: the process ends by itself although its input goes on. */
 Test(cli_pipe, ends_when_nobody_reads)
 {

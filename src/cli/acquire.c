@@ -91,11 +91,12 @@ static int say(const struct options *o, const struct ration *ration,
 
 	if (code == 0)
 		return o->json ? print_json(cli_need(json_pack("{s:b}", "ok", 1)), EX_OK) : EX_OK;
-	if (code == RATION_DENIED || code == RATION_OVERSIZE) {
+	if (code == RATION_DENIED || code == RATION_OVERSIZE || code == RATION_BUSY) {
 		if (o->json)
 			return print_json(answer_denied(code, denial, handle), cli_status_of(code));
 		ration_denial_text(denial, handle, text, sizeof(text));
-		fprintf(stderr, "%s\n", text);
+		fprintf(stderr, "%s%s\n", code == RATION_BUSY ? "too many wait already; " : "",
+			text);
 		return cli_status_of(code);
 	}
 	if (code == RATION_EUNIT)

@@ -19,6 +19,7 @@ const char *answer_code(int code)
 		{RATION_DENIED, "denied"},
 		{RATION_OVERSIZE, "oversize"},
 		{RATION_CONTENDED, "contended"},
+		{RATION_BUSY, "busy"},
 		{RATION_ESUPERVISOR, "supervisor"},
 		{RATION_ELAYOUT, "layout"},
 		{RATION_ENOTREADY, "notready"},

@@ -45,7 +45,8 @@ static void count_outcome(struct tally *tally, const struct frame_answer *answer
 	tally->requests++;
 	if (answer->fate_unknown)
 		tally->fate_unknown++;
-	else if (answer->error == RATION_DENIED || answer->error == RATION_OVERSIZE)
+	else if (answer->error == RATION_DENIED || answer->error == RATION_OVERSIZE ||
+		 answer->error == RATION_BUSY)
 		tally->denied++;
 	else if (answer->error == 0 && answer->status == 429)
 		tally->limited++;

@@ -93,7 +93,8 @@ static void name_limit(const struct ration_denial *denial, struct frame_answer *
 static void error_text(const struct job *job, const struct ration_http_result *result, char *buf,
 		       size_t size)
 {
-	bool refused = result->error == RATION_DENIED || result->error == RATION_OVERSIZE;
+	bool refused = result->error == RATION_DENIED || result->error == RATION_OVERSIZE ||
+		       result->error == RATION_BUSY;
 
 	buf[0] = '\0';
 	if (job->journal_error < 0)
