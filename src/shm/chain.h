@@ -144,8 +144,8 @@ static inline bool chain_admits(const struct seg *seg, const struct link *link,
 }
 
 /*
- * Charge n plain links that chain_admits() found good, under these numbers (link->numbers). True: all of them. False: another was faster at one; the
- * ticket's n_links are charged and to be given back.
+ * Charge n plain links that chain_admits() found good, under these numbers (link->numbers). True: all of them. False:
+ * another was faster at one; the ticket's n_links are charged and to be given back.
  */
 static inline bool chain_charge_plain(struct seg *seg, struct ration_ticket *ticket, uint32_t n,
 				      const bucket_numbers numbers[], uint64_t now)
@@ -153,6 +153,7 @@ static inline bool chain_charge_plain(struct seg *seg, struct ration_ticket *tic
 	for (ticket->n_links = 0; ticket->n_links < n; ticket->n_links++) {
 		struct ration_ticket_link *link = &ticket->links[ticket->n_links];
 
+		/* All n were written: NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage) */
 		if (!bucket_try(&seg->hot[link->bucket], now, numbers[ticket->n_links],
 				link->charged, &link->word))
 			return false;
