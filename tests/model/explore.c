@@ -216,17 +216,29 @@ static void check_each(void)
 		scenario->each();
 }
 
+static void note_writing(int i, bool writes)
+{
+	control.wrote &= ~(UINT64_C(1) << i);
+	control.wrote |= (uint64_t)writes << i;
+}
+
+/* Nothing is left of it by which two states could be told apart. */
+static void end_actor(int i)
+{
+	note_writing(i, false);
+	memset(&control.next[i], 0, sizeof(control.next[i]));
+}
+
 static void step(int i)
 {
 	struct step *made = report_step(i, &control.next[i]);
 
-	control.wrote &= ~(UINT64_C(1) << i);
-	control.wrote |= (uint64_t)control.next[i].writes << i;
+	note_writing(i, control.next[i].writes);
 	__atomic_store_n(&n_steps, n_steps + 1, __ATOMIC_RELAXED);
 	co_resume(i);
 	report_outcome(made);
 	if (control.state[i] == ACTOR_FINISHED)
-		memset(&control.next[i], 0, sizeof(control.next[i]));
+		end_actor(i);
 	check_each();
 }
 
@@ -235,7 +247,7 @@ static void kill_actor(int i)
 	report_kill(i);
 	control.state[i] = ACTOR_KILLED;
 	control.ready[i] = NULL;
-	memset(&control.next[i], 0, sizeof(control.next[i]));
+	end_actor(i);
 	control.kills++;
 	check_each();
 }
