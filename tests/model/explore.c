@@ -24,8 +24,8 @@ struct control {
 	bool (*ready[ACTORS_MAX])(void);
 	struct access next[ACTORS_MAX]; /* what each will do when it is resumed */
 	uint64_t kills;
-	uint64_t wrote; /* mask: whose last step was a write */
-	uint64_t last;  /* who made the last step that counts, + 1 */
+	uint64_t changed; /* mask: whose last step changed anything that it leaves behind */
+	uint64_t last;    /* who made the last step that counts, + 1 */
 	uint64_t preemptions;
 };
 
@@ -167,7 +167,7 @@ static void live(int i)
 		op->run(self, op);
 	/* One more place to die: done, but not gone. */
 	memset(self, 0, sizeof(self));
-	control.next[i] = (struct access){NOWHERE, 0, true};
+	control.next[i] = (struct access){NOWHERE, 0, false};
 	co_pause();
 	control.state[i] = ACTOR_FINISHED;
 	co_pause();
@@ -187,8 +187,7 @@ static bool able(int i)
 
 static bool may_be_killed(int i)
 {
-	return control.kills < scenario->kills &&
-	       (search.how.plain || control.next[i].writes || control.wrote >> i & 1) &&
+	return control.kills < scenario->kills && (search.how.plain || control.changed >> i & 1) &&
 	       !(scenario->actors[i].flags & ACTOR_IMMORTAL);
 }
 
@@ -216,27 +215,29 @@ static void check_each(void)
 		scenario->each();
 }
 
-static void note_writing(int i, bool writes)
+static void note_change(int i, bool changed)
 {
-	control.wrote &= ~(UINT64_C(1) << i);
-	control.wrote |= (uint64_t)writes << i;
+	control.changed &= ~(UINT64_C(1) << i);
+	control.changed |= (uint64_t)changed << i;
 }
 
 /* Nothing is left of it by which two states could be told apart. */
 static void end_actor(int i)
 {
-	note_writing(i, false);
+	note_change(i, false);
 	memset(&control.next[i], 0, sizeof(control.next[i]));
 }
 
 static void step(int i)
 {
 	struct step *made = report_step(i, &control.next[i]);
+	const bool writes = control.next[i].writes;
+	const uint64_t noted = world_notes();
 
-	note_writing(i, control.next[i].writes);
 	__atomic_store_n(&n_steps, n_steps + 1, __ATOMIC_RELAXED);
 	co_resume(i);
 	report_outcome(made);
+	note_change(i, writes || world_notes() != noted);
 	if (control.state[i] == ACTOR_FINISHED)
 		end_actor(i);
 	check_each();
@@ -300,7 +301,7 @@ static struct hash state_hash(void)
 	world_hash(&h);
 	hash_bytes(&h, control.state, sizeof(control.state));
 	hash_word(&h, control.kills);
-	hash_word(&h, control.wrote);
+	hash_word(&h, control.changed);
 	if (search.how.bound != UINT32_MAX) {
 		hash_word(&h, control.last);
 		hash_word(&h, control.preemptions);
@@ -439,6 +440,7 @@ static void begin(void)
 	model.setup();
 	world_begin();
 	n_actors = 0;
+	control.changed = UINT64_MAX; /* before it begins */
 	for (int i = 0; i < ACTORS_MAX && scenario->actors[i].ops[0].run; i++, n_actors++) {
 		co_prepare(i, live);
 		control.state[i] = ACTOR_LIVES;

@@ -23,8 +23,9 @@
  *   out: all are taken for calm at first; whenever an exploration meets contention for one, it notes
  *   that and begins again. One that ends has met none, and had any run in it contention for another word, then the
  *   shortest beginning of that run that has would only be made of steps that were explored.
- * - Places to die. An actor is killed before and after each of its writes, and at its end. Between two
- *   accesses that only read it leaves the same memory wherever it is killed, and others cannot tell.
+ * - Places to die. An actor is killed before it begins and after each of its steps that changed anything: shared
+ *   memory, or what the test notes down. Killed after steps that only read it leaves the same as killed before
+ *   them, and others cannot tell when it was.
  *
  * What a check after each step sees are the states after these steps; notes that actors keep for the
  * checks are written in the step that they are about.

@@ -207,9 +207,10 @@ static void fill(unsigned record)
 {
 	struct seg_hot *hot = &world.seg.hot[refs[record].bucket];
 
+	/* Noted first: from the last store on it can be taken from. */
+	known()->generation[record] = (uint64_t)shm_half_load(&hot->generation) + 1;
 	slots_first(&world.seg, refs[record].bucket, lines, WORDS, numbers_for(record), T0, false);
 	shm_store(&hot->state[3], extent_word(lines, WORDS / 8));
-	known()->generation[record] = (uint64_t)shm_half_load(&hot->generation) + 1;
 }
 
 static bool retire(unsigned record)

@@ -107,9 +107,9 @@ static struct given *note_given(const struct instant *at, uint64_t units, const 
 		.wall = at->wall,
 		.units = units,
 		.window = {taken->word, taken->refunds},
-		.in_time = atomic_load(&known()->shared.now) - at->now <= delay,
+		.in_time = now() - at->now <= delay,
 		.round = round,
-		.round_after = atomic_load(&known()->round),
+		.round_after = shm_load(&known()->round),
 	};
 	return given;
 }

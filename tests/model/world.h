@@ -55,6 +55,9 @@ uint64_t world_value(uint32_t offset, unsigned size);
 void world_touch(uint32_t offset);
 
 void world_hash(struct hash *h);
+
+/* A hash of what the test has noted down. */
+uint64_t world_notes(void);
 size_t world_image_size(void);
 void world_save(char *image);
 void world_restore(const char *image, size_t size);
