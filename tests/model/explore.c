@@ -191,12 +191,22 @@ static bool may_be_killed(int i)
 	       !(scenario->actors[i].flags & ACTOR_IMMORTAL);
 }
 
+/* Somebody looks who is dead: it is his business when others die. */
+static bool anyone_watches(void)
+{
+	for (unsigned i = 0; i < n_actors; i++) {
+		if (scenario->actors[i].ready && control.state[i] == ACTOR_LIVES)
+			return true;
+	}
+	return false;
+}
+
 /* Its next access is nobody else's business. */
 static bool is_calm(int i)
 {
 	const struct access *next = &control.next[i];
 
-	if (search.how.plain)
+	if (search.how.plain || (may_be_killed(i) && anyone_watches()))
 		return false;
 	if (next->offset == NOWHERE)
 		return !control.ready[i];

@@ -25,7 +25,8 @@
  *   shortest beginning of that run that has would only be made of steps that were explored.
  * - Places to die. An actor is killed before it begins and after each of its steps that changed anything: shared
  *   memory, or what the test notes down. Killed after steps that only read it leaves the same as killed before
- *   them, and others cannot tell when it was.
+ *   them, and others cannot tell when it was. Where somebody waits for deaths, any actor that may be killed is
+ *   a point of choice, so that it also dies later than others act.
  *
  * What a check after each step sees are the states after these steps; notes that actors keep for the
  * checks are written in the step that they are about.
