@@ -241,13 +241,14 @@ static void end_actor(int i)
 static void step(int i)
 {
 	struct step *made = report_step(i, &control.next[i]);
+	const bool matters = control.kills < scenario->kills;
 	const bool writes = control.next[i].writes;
-	const uint64_t noted = world_notes();
+	const uint64_t noted = matters ? world_notes() : 0;
 
 	__atomic_store_n(&n_steps, n_steps + 1, __ATOMIC_RELAXED);
 	co_resume(i);
 	report_outcome(made);
-	note_change(i, writes || world_notes() != noted);
+	note_change(i, matters && (writes || world_notes() != noted));
 	if (control.state[i] == ACTOR_FINISHED)
 		end_actor(i);
 	check_each();

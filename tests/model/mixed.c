@@ -486,7 +486,8 @@ static void setup(void)
 static const struct scenario scenarios[] = {
 	{"all kinds: acquire, acquire", {ACTOR(TAKE(3)), ACTOR(TAKE_LOW(3)), REAPER(REAP)}, {ALL, 4, 6, 2}, .kills = 1},
 	{"all kinds: acquire, acquire the last slot", {ACTOR(TAKE(3)), ACTOR(TAKE(3)), REAPER(REAP)}, {ALL, 9, 9, 1}, .kills = 1},
-	{"all kinds: acquire, acquire, acquire", {ACTOR(TAKE(2)), ACTOR(TAKE_LOW(2)), ACTOR(TAKE(1))}, {ALL, 4, 4, 2}, .kills = 1},
+	{"all kinds: acquire, acquire, acquire", {ACTOR(TAKE(2)), ACTOR(TAKE_LOW(2)), ACTOR(TAKE(1))}, {ALL, 4, 4, 2}},
+	{"all kinds: acquire, acquire, acquire", {ACTOR(TAKE(2)), ACTOR(TAKE_LOW(2)), ACTOR(TAKE(1))}, {ALL, 4, 4, 2}, .kills = 1, .longer = true},
 	{"all kinds: cancel, acquire",
 	 {ACTOR(TAKE(3), CANCEL), ACTOR(TAKE_LOW(2), CANCEL), CLOCK(TICK(2))}, {ALL, 4, 3, 2, 0, true}, .kills = 1},
 	{"all kinds: settle down, acquire",
