@@ -205,6 +205,7 @@ static struct instant time_of(const struct attempt *attempt, uint64_t now)
 
 static int begin(struct attempt *attempt, bool anew, uint64_t now)
 {
+	/* cppcheck-suppress ctuuninitvar ; what is read of it has been filled in */
 	struct ration *ration = attempt->handle->ration;
 	struct draw *draw = &attempt->draw;
 	int result;
