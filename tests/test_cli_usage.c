@@ -14,8 +14,8 @@
 #include "support_cli.h"
 #include "support_rationd.h"
 
-static const char *const commands[] = {"run",     "pipe",  "acquire", "status",
-				       "explain", "check", "diff",    "init"};
+static const char *const commands[] = {"run", "pipe",  "acquire", "status", "explain",
+				       "set", "check", "diff",    "init"};
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
 Test(cli_usage, help_and_version)

@@ -39,6 +39,7 @@
 	X(exec, "run a command that holds a lease, or the only one of its name")                   \
 	X(status, "show every bucket: level, numbers, admitted, denied")                           \
 	X(explain, "say in words which limits a key meets")                                        \
+	X(set, "put a number over the policy's, until it is taken back")                           \
 	X(check, "check a policy file")                                                            \
 	X(diff, "say in words what another policy changes")                                        \
 	X(init, "write a commented starting policy")

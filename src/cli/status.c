@@ -12,6 +12,7 @@
 #include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/status.h"
+#include "cli/status_set.h"
 #include "cli/words.h"
 #include "client/client.h"
 #include "shm/worker.h"
@@ -108,14 +109,15 @@ static void print_json(const struct ration *ration, const struct status_rows *ro
 
 	for (uint32_t i = 0; i < rows->n; i++)
 		json_array_append_new(buckets, row_json(ration, &rows->row[i]));
-	root = cli_need(json_pack("{s:I, s:o, s:i, s:{s:I, s:I, s:I}, s:o, s:o}",
+	root = cli_need(json_pack("{s:I, s:o, s:i, s:{s:I, s:I, s:I}, s:o, s:o, s:o}",
 				  "policy_generation",
 				  (json_int_t)shm_load(&seg->control->policy_generation), "workers",
 				  workers_json(seg), "buckets_max", (int)seg->n_buckets, "counters",
 				  "full", (json_int_t)shm_load_relaxed(&seg->control->full),
 				  "corrupt", (json_int_t)shm_load_relaxed(&seg->control->corrupt),
 				  "repaired", (json_int_t)shm_load_relaxed(&seg->control->repaired),
-				  "shadow", status_shadow_json(ration), "buckets", buckets));
+				  "shadow", status_shadow_json(ration), "set",
+				  status_set_json(client_blob(ration)), "buckets", buckets));
 	json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	putchar('\n');
 	json_decref(root);
@@ -242,6 +244,7 @@ static void print_people(const struct ration *ration, const struct status_rows *
 	status_holders_print(ration, rows);
 	status_waiting_print(ration, rows);
 	status_shadow_print(ration);
+	status_print_set(client_blob(ration));
 	printf("%u of %u buckets, %u workers, policy generation %llu\n", rows->n, seg->n_buckets,
 	       workers, (unsigned long long)shm_load(&seg->control->policy_generation));
 	print_counters(seg);

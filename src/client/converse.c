@@ -14,6 +14,9 @@
 
 #include "client/memory.h"
 
+/* For an operator's answer: a large policy is compiled meanwhile. */
+#define SET_NS UINT64_C(60000000000)
+
 /* Never waits: a supervisor that is stopped has a full backlog sooner or later. */
 static int connect_once(const struct sockaddr_un *address)
 {
@@ -166,6 +169,45 @@ static int judge_answer(struct answer *answer, ssize_t size, struct ration_error
 	    answer->state_fd < 0 || answer->policy_fd < 0)
 		return explain(error, -EPROTO, "the supervisor's answer makes no sense");
 	return 0;
+}
+
+/* An answer that says yes or no. */
+static int judge_done(struct answer *answer, ssize_t size, struct ration_error *error)
+{
+	struct wire_refuse *done = &answer->message.refuse;
+
+	if (size == (ssize_t)sizeof(*done) && done->head.magic == WIRE_MAGIC &&
+	    done->head.type == WIRE_DONE)
+		return 0;
+	return size == (ssize_t)sizeof(answer->message.welcome) ? -EPROTO
+								: judge_answer(answer, size, error);
+}
+
+int converse_set(const char *path, const struct wire_set *set, struct ration_error *error)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct answer answer = {.state_fd = -1, .policy_fd = -1};
+	ssize_t size = 0;
+	int socket, result;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return explain(error, -ENAMETOOLONG, "%s: longer than a socket's path may be",
+			       path);
+	strcpy(address.sun_path, path);
+	socket = connect_once(&address);
+	if (socket < 0)
+		return explain(error, RATION_ESUPERVISOR, "%s: no supervisor listens here", path);
+	if (send(socket, set, sizeof(*set), MSG_NOSIGNAL) < 0)
+		result = -errno;
+	else
+		result = receive_answer(socket, clock_boot_ns() + SET_NS, &answer, &size);
+	if (result < 0)
+		explain(error, result, "%s: no answer: %s", path, ration_strerror(result));
+	else
+		result = judge_done(&answer, size, error);
+	answer_close(&answer);
+	close(socket);
+	return result;
 }
 
 /* Connect and be welcomed: a socket, and the answer, whose descriptors the caller closes. */

@@ -28,4 +28,9 @@ int converse(const struct ration *ration, uint64_t budget_ns, struct answer *ans
 
 void answer_close(struct answer *answer);
 
+/*
+ * Ask a supervisor to put a number over its policy's. 0, or why not, in the supervisor's words.
+ */
+int converse_set(const char *path, const struct wire_set *set, struct ration_error *ret_error);
+
 #endif

@@ -7,7 +7,7 @@
  * After that only the supervisor speaks: a newer policy is one packet with one descriptor. A closed
  * socket means detached; the pidfd alone says dead. A worker that really leaves first clears the
  * identity in its line of state; otherwise its slot waits for its death, as its memory may still be
- * in use. An observer's connection ends with its welcome.
+ * in use. An observer's connection ends with its welcome, an operator's with its answer.
  */
 #ifndef RATION_CLIENT_WIRE_H
 #define RATION_CLIENT_WIRE_H
@@ -22,6 +22,8 @@ enum wire_type {
 	WIRE_WELCOME = 2,
 	WIRE_REFUSE = 3,
 	WIRE_POLICY = 4,
+	WIRE_SET = 5,
+	WIRE_DONE = 6,
 };
 
 enum wire_role {
@@ -78,7 +80,20 @@ struct wire_policy {
 	uint32_t reserved;
 };
 
+/*
+ * Operator to supervisor, in place of a hello: put a number over the policy's. Answered by WIRE_DONE or WIRE_REFUSE, both as
+ * struct wire_refuse. All texts are terminated; number "default": the policy's own again.
+ */
+struct wire_set {
+	struct wire_head head;
+	char tenant[256]; /* "-": the limit itself */
+	char vendor[64];  /* "-": a limit of all vendors */
+	char limit[64];
+	char number[32];
+};
+
 _Static_assert(sizeof(struct wire_hello) == 40, "wire format");
+_Static_assert(sizeof(struct wire_set) == 432, "wire format");
 _Static_assert(sizeof(struct wire_welcome) == 80, "wire format");
 _Static_assert(sizeof(struct wire_refuse) == 520, "wire format");
 _Static_assert(sizeof(struct wire_policy) == 40, "wire format");

@@ -167,6 +167,7 @@ struct draft_override {
 	const struct node *vendor_at; /* its text names the vendor; "limits": all vendors */
 	struct named limit_name;
 	struct written written;
+	bool set;                  /* by an operator, over what is written */
 	struct draft_limit *limit; /* once resolved */
 	struct blob_numbers numbers;
 	struct blob_numbers *derived_numbers; /* as many as the limit has */
@@ -204,6 +205,8 @@ struct compiler {
 	int unreadable;  /* -errno of the policy file itself */
 	bool incomplete; /* a file or a part could not be read: a missing name proves nothing */
 
+	const struct policy_overlay *overlays;
+	size_t n_overlays;
 	struct draft_mode mode;
 	struct written defaults;
 	struct list classes;     /* struct draft_class, most protected first */
@@ -227,6 +230,9 @@ void read_files(struct compiler *c, const char *path);
 
 /* read.c: one file's tree. */
 void read_policy(struct compiler *c, const struct node *root);
+
+/* overlay.c: what operators have set, over what is written. */
+void lay_over(struct compiler *c);
 
 /* zones.c: a time zone by its name in the system's data; NULL for UTC, or after an error was noted. */
 struct draft_zone *zone_of(struct compiler *c, const struct node *name);

@@ -157,12 +157,13 @@ void emit_vendors(struct emitter *e)
 
 /* --- plans and tenants --- */
 
-static void emit_override(struct emitter *e, uint32_t limit, const struct blob_numbers *numbers)
+static void emit_override(struct emitter *e, uint32_t limit, const struct blob_numbers *numbers,
+			  bool set)
 {
 	struct blob_override *out = emit_new(e, BLOB_OVERRIDES, 1);
 
 	if (out)
-		*out = (struct blob_override){.limit = limit, .numbers = *numbers};
+		*out = (struct blob_override){.limit = limit, .set = set, .numbers = *numbers};
 }
 
 /* By limit: all that are written stand before all that are derived. */
@@ -172,13 +173,14 @@ static void emit_overrides(struct emitter *e, struct draft_owner *owner)
 	for (uint32_t i = 0; i < owner->overrides.count; i++) {
 		const struct draft_override *o = owner->overrides.item[i];
 
-		emit_override(e, o->limit->index, &o->numbers);
+		emit_override(e, o->limit->index, &o->numbers, o->set);
 	}
 	for (uint32_t i = 0; i < owner->overrides.count; i++) {
 		const struct draft_override *o = owner->overrides.item[i];
 
 		for (uint32_t k = 0; k < o->limit->n_derived; k++)
-			emit_override(e, o->limit->derived_index + k, &o->derived_numbers[k]);
+			emit_override(e, o->limit->derived_index + k, &o->derived_numbers[k],
+				      o->set);
 	}
 	owner->count = emit_count(e, BLOB_OVERRIDES) - owner->first;
 }

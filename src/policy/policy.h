@@ -48,6 +48,23 @@ int policy_compile(const char *path, uint64_t generation, const uint64_t hash_ke
 void policy_free(struct policy *policy);
 
 /*
+ * One number that an operator puts in the place of the policy's: `50/s` is a rate, 100 a burst, an amount, or slots, by the
+ * limit's kind. tenant "-": of the limit itself; vendor "-": of a limit of all vendors. A limit that the policy does not
+ * have (any more) is a warning, or for one that is `wanted` now, an error.
+ */
+struct policy_overlay {
+	const char *tenant;
+	const char *vendor;
+	const char *limit;
+	const char *number;
+	bool wanted;
+};
+
+int policy_compile_over(const char *path, const struct policy_overlay *overlays, size_t n_overlays,
+			uint64_t generation, const uint64_t hash_key[2], policy_report *report,
+			void *user, struct policy *ret_policy);
+
+/*
  * Effective numbers of a bucket limit: share and margin scale rate and burst down (the burst never
  * below 1), then `delay` takes what may arrive late: burst - rate * delay, and where that is under
  * 1, burst 1 at the rate burst / (1 / rate + delay). Fills in numbers->effective from the other

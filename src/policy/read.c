@@ -68,6 +68,11 @@ static const struct field override_fields[] = {
 };
 static const struct schema override_schema = SCHEMA("an override", override_fields, false);
 
+void read_override_numbers(struct compiler *c, const struct node *value, struct written *written)
+{
+	schema_walk(c, value, &override_schema, written);
+}
+
 struct override_place {
 	struct draft_owner *owner;
 	const struct node *vendor;
@@ -87,7 +92,7 @@ static void read_override(struct compiler *c, const struct node *key, const stru
 	o->owner = place->owner;
 	o->vendor_at = place->vendor;
 	o->limit_name = (struct named){key->text, key};
-	schema_walk(c, value, &override_schema, &o->written);
+	read_override_numbers(c, value, &o->written);
 }
 
 static void read_owner_entry(struct compiler *c, const struct node *key, const struct node *value,

@@ -16,6 +16,9 @@ field_read read_limit;
 /* Whether limits of a kind have a key. */
 bool kind_has(enum seg_kind kind, const char *key);
 
+/* read.c: what a plan or a tenant may say about a limit. */
+void read_override_numbers(struct compiler *c, const struct node *value, struct written *written);
+
 /* read_class.c. Target: unused. */
 field_read read_classes;
 

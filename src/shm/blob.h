@@ -151,6 +151,7 @@ struct blob_numbers {
 	 (uint64_t)(own_count) << 16 | (uint64_t)(own_first))
 
 #define LIMIT_HAS_DEFAULT_COST UINT32_C(1)
+#define LIMIT_SET              UINT32_C(2) /* an operator has set its numbers */
 #define LIMIT_PACED            UINT32_C(4)
 #define LIMIT_CLAMP            UINT32_C(8)  /* oversize: clamp */
 #define LIMIT_FIFO             UINT32_C(16) /* slots: in order of arrival, whatever the class */
@@ -203,7 +204,7 @@ struct blob_tenant {
 
 struct blob_override {
 	uint32_t limit; /* index */
-	uint32_t reserved;
+	uint32_t set;   /* 1: an operator has set them */
 	struct blob_numbers numbers;
 };
 

@@ -25,7 +25,10 @@
 
 /* One packet as it came. */
 struct packet {
-	struct wire_hello hello;
+	union {
+		struct wire_hello hello;
+		struct wire_set set;
+	};
 	ssize_t size; /* 0: an empty one, or end of file */
 	bool cut;     /* it was longer than any hello, or had more descriptors than fit */
 	int fds[HELLO_FDS_MAX];
@@ -59,10 +62,10 @@ static void drop_unread(int socket)
 }
 
 /* Best effort: a peer that does not read gets a closed socket and no words. */
-static void send_refusal(int socket, const struct refusal *refusal)
+static void send_verdict(int socket, enum wire_type type, const struct refusal *refusal)
 {
 	struct wire_refuse message = {
-		.head = {.magic = WIRE_MAGIC, .abi = WIRE_ABI, .type = WIRE_REFUSE},
+		.head = {.magic = WIRE_MAGIC, .abi = WIRE_ABI, .type = type},
 		.code = refusal->code,
 	};
 
@@ -75,7 +78,7 @@ static void send_refusal(int socket, const struct refusal *refusal)
 static void turn_away(struct supervisor *s, int socket, const struct peer *peer,
 		      const struct refusal *refusal)
 {
-	send_refusal(socket, refusal);
+	send_verdict(socket, WIRE_REFUSE, refusal);
 	if (log_allowed(&s->refusals, "refused"))
 		log_event(LOG_WARNING, "refused pid=%d uid=%u gid=%u code=%d text=\"%s\"",
 			  (int)peer->pid, peer->uid, peer->gid, refusal->code, refusal->text);
@@ -103,7 +106,7 @@ static int receive_packet(int socket, struct packet *packet)
 		char buf[CMSG_SPACE(HELLO_FDS_MAX * sizeof(int))];
 		struct cmsghdr align;
 	} control;
-	struct iovec iov = {&packet->hello, sizeof(packet->hello)};
+	struct iovec iov = {&packet->set, sizeof(packet->set)};
 	struct msghdr msg = {
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
@@ -140,6 +143,14 @@ static int refuse_layout(const struct packet *packet, struct refusal *refusal)
 		      ", policy layout %016" PRIx64,
 		      WIRE_ABI, seg_fingerprint(), blob_fingerprint(), hello->head.abi,
 		      whole ? hello->state_fingerprint : 0, whole ? hello->policy_fingerprint : 0);
+}
+
+static bool is_request(const struct packet *packet)
+{
+	const struct wire_head *head = &packet->set.head;
+
+	return packet->size >= (ssize_t)sizeof(*head) && head->magic == WIRE_MAGIC &&
+	       head->abi == WIRE_ABI && head->type == WIRE_SET;
 }
 
 static int judge_layout(const struct packet *packet, struct refusal *refusal)
@@ -188,11 +199,28 @@ static int judge_pidfd(const struct packet *packet, const struct peer *peer,
 	return 0;
 }
 
+/* An operator's. */
+static int obey(struct greeting *g, const struct packet *packet, struct refusal *refusal)
+{
+	const struct refusal done = {.code = 0};
+	int result;
+
+	if (packet->size != (ssize_t)sizeof(packet->set) || packet->cut || packet->n_fds > 0)
+		return refuse(refusal, -EPROTO, "that is no request to set a number");
+	result = set_number(g->supervisor, &g->peer, &packet->set, refusal);
+	if (result == 0)
+		send_verdict(g->socket, WIRE_DONE, &done);
+	return result;
+}
+
 /* On success the socket is not the greeting's any more, or is to be closed (an observer's). */
 static int admit(struct greeting *g, struct packet *packet, struct refusal *refusal)
 {
-	int result = judge_layout(packet, refusal);
+	int result;
 
+	if (is_request(packet))
+		return obey(g, packet, refusal);
+	result = judge_layout(packet, refusal);
 	if (result < 0)
 		return result;
 	switch (packet->hello.role) {

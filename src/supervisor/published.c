@@ -241,17 +241,17 @@ static int seal(struct published *p, const struct policy *policy, const struct p
 	return memory_map_policy(p->fd, p->size, &p->blob);
 }
 
-int published_make(struct published *ret, const char *path, uint64_t generation,
-		   const uint64_t hash_key[2], const struct published *before, uint64_t now,
+int published_make(struct published *ret, const struct published_from *from, uint64_t generation,
 		   policy_report *report, void *user)
 {
 	struct published p = {.fd = -1};
 	struct policy policy;
-	int result = policy_compile(path, generation, hash_key, report, user, &policy);
+	int result = policy_compile_over(from->path, from->overlays, from->n_overlays, generation,
+					 from->hash_key, report, user, &policy);
 
 	if (result < 0)
 		return result;
-	result = seal(&p, &policy, before, now);
+	result = seal(&p, &policy, from->before, from->now);
 	policy_free(&policy);
 	if (result < 0)
 		published_free(&p);

@@ -45,14 +45,23 @@ struct published {
 	bool *in_parts;
 };
 
+/* What a policy is made from. */
+struct published_from {
+	const char *path;
+	const struct policy_overlay *overlays;
+	size_t n_overlays;
+	const uint64_t *hash_key;       /* two words */
+	const struct published *before; /* what it replaces, or NULL */
+	uint64_t now;                   /* ticks */
+};
+
 /*
- * Compile a file into a sealed memfd. before: the policy it replaces, or NULL. A limit that has the
- * name of an earlier one but counts otherwise gets new buckets; until what was spent of the old ones has
- * passed they begin spent, or changing a scope would hand out the quota a second time. now: ticks. Returns 0 or
- * what policy_compile() and memory_make_policy() return; errors of the policy go to report.
+ * Compile a file into a sealed memfd. A limit that has the name of an earlier one but counts
+ * otherwise gets new buckets; until what was spent of the old ones has passed they begin spent, or
+ * changing a scope would hand out the quota a second time. Returns 0 or what policy_compile() and
+ * memory_make_policy() return; errors of the policy go to report.
  */
-int published_make(struct published *ret, const char *path, uint64_t generation,
-		   const uint64_t hash_key[2], const struct published *before, uint64_t now,
+int published_make(struct published *ret, const struct published_from *from, uint64_t generation,
 		   policy_report *report, void *user);
 
 void published_free(struct published *published);

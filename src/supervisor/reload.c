@@ -79,18 +79,33 @@ static uint64_t monotonic_usec(void)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+int reload_with(struct supervisor *s, policy_report *report, void *user)
+{
+	const struct published_from from = {
+		.path = s->options->policy,
+		.overlays = s->overlays.overlay,
+		.n_overlays = s->overlays.n,
+		.hash_key = s->hash_key,
+		.before = &s->policy,
+		.now = supervisor_now(s),
+	};
+	struct published next;
+	const int result =
+		published_make(&next, &from, s->policy.blob.header->generation + 1, report, user);
+
+	if (result == 0)
+		publish(s, &next);
+	return result;
+}
+
 void reload_policy(struct supervisor *s)
 {
-	struct published next;
 	int result;
 
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, monotonic_usec());
 	wallclock_confirm(s);
-	result = published_make(&next, s->options->policy, s->policy.blob.header->generation + 1,
-				s->hash_key, &s->policy, supervisor_now(s), reload_message, NULL);
-	if (result == 0)
-		publish(s, &next);
-	else
+	result = reload_with(s, reload_message, NULL);
+	if (result != 0)
 		log_event(LOG_ERR,
 			  "reload-failed path=\"%s\" error=\"%s\" kept-generation=%" PRIu64,
 			  s->options->policy,

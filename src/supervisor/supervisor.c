@@ -30,12 +30,12 @@ static int failed(const char *what, int error)
 
 static int load_first_policy(struct supervisor *s)
 {
+	const struct published_from from = {.path = s->options->policy, .hash_key = s->hash_key};
 	int result;
 
 	if (getrandom(s->hash_key, sizeof(s->hash_key), 0) != sizeof(s->hash_key))
 		return failed("getrandom", -errno);
-	result = published_make(&s->policy, s->options->policy, 1, s->hash_key, NULL, 0,
-				reload_message, NULL);
+	result = published_make(&s->policy, &from, 1, reload_message, NULL);
 	if (result == 0)
 		return 0;
 	failed("policy", result);

@@ -28,6 +28,7 @@
 #include "supervisor/options.h"
 #include "supervisor/place.h"
 #include "supervisor/published.h"
+#include "supervisor/set.h"
 
 #define GREETINGS_MAX 64u /* connections that have not yet greeted; the oldest makes room */
 
@@ -69,6 +70,7 @@ struct supervisor {
 	int state_reader_fd; /* the same, opened read-only: for observers */
 	struct seg seg;
 	struct published policy;
+	struct overlays overlays;
 	struct ledger ledger;
 	struct watch *watches; /* one for each slot */
 	struct greeting greetings[GREETINGS_MAX];
@@ -127,10 +129,18 @@ void roster_stop(struct supervisor *s);
 
 /* Compile the file again and publish it, or keep what there is; either way say so. */
 void reload_policy(struct supervisor *s);
+/* The same with words for somebody else. 0, or what published_make() returns. */
+int reload_with(struct supervisor *s, policy_report *report, void *user);
 /* Tell the service manager. */
 void reload_status(const struct supervisor *s, const char *state, const char *remark);
 /* A policy_report: into the log. */
 void reload_message(void *user, const struct policy_message *message);
+
+/* --- set.c --- */
+
+/* Put a number over the policy's, as a peer asks. 0, or a negative code with the words in *refusal. */
+int set_number(struct supervisor *s, const struct peer *peer, const struct wire_set *set,
+	       struct refusal *refusal);
 
 /* --- patrol.c --- */
 
