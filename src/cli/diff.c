@@ -64,8 +64,10 @@ static void print_consequence(const struct thing *before, const struct thing *af
 {
 	if (before->kind != THING_LIMIT)
 		return;
-	if (strcmp(before->shape, after->shape) != 0)
+	if (strcmp(before->keyed, after->keyed) != 0)
 		puts("  it counts anew, and begins with all of it spent");
+	else if (strcmp(before->shape, after->shape) != 0)
+		puts("  it counts anew, and begins with what the old count shows as spent");
 	else
 		puts("  what was spent stays spent");
 }

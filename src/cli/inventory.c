@@ -28,8 +28,12 @@ static struct thing *add_thing(struct inventory *inventory, enum thing_kind kind
 	if (is_full(n))
 		inventory->things =
 			cli_alloc(inventory->things, n ? 2 * n : 1, sizeof(*inventory->things));
-	inventory->things[n] =
-		(struct thing){.kind = kind, .name = name, .shape = cli_need(strdup(""))};
+	inventory->things[n] = (struct thing){
+		.kind = kind,
+		.name = name,
+		.keyed = cli_need(strdup("")),
+		.shape = cli_need(strdup("")),
+	};
 	return &inventory->things[n];
 }
 
@@ -136,8 +140,8 @@ static char *shape_of(const struct blob *blob, const struct blob_limit *limit)
 	const bool over_periods = limit->kind == KIND_WINDOW || limit->kind == KIND_ROLLING;
 
 	return text_of(
-		"%u %u %lu %u %ld %lu %s", limit->kind, limit->scope,
-		over_periods ? limit->numbers.period_ns : 0, limit->calendar, limit->offset_ns,
+		"%u %lu %u %ld %lu %s", limit->kind, over_periods ? limit->numbers.period_ns : 0,
+		limit->calendar, limit->offset_ns,
 		limit->kind == KIND_ROLLING ? limit->numbers.delay_ns : 0,
 		limit->zone == BLOB_NO_INDEX ? "" : blob_text(blob, blob->zones[limit->zone].name));
 }
@@ -157,7 +161,9 @@ static void add_limit(struct inventory *inventory, const struct blob *blob,
 	char text[LIMIT_WORDS_SIZE];
 
 	free(thing->shape);
+	free(thing->keyed);
 	thing->shape = shape_of(blob, limit);
+	thing->keyed = text_of("%u %s", limit->scope, blob_text(blob, limit->unit));
 	add_property(thing, "kind", limit_kind(limit->kind));
 	add_property(thing, "unit", blob_text(blob, limit->unit));
 	add_property(thing, "counted", words_scope(limit->scope, text, sizeof(text)));
@@ -235,6 +241,7 @@ void inventory_free(struct inventory *inventory)
 		}
 		free(thing->properties);
 		free(thing->name);
+		free(thing->keyed);
 		free(thing->shape);
 	}
 	free(inventory->things);

@@ -24,7 +24,8 @@ struct property {
 struct thing {
 	enum thing_kind kind;
 	char *name;
-	char *shape; /* limits: two of different shapes do not count the same; else "" */
+	char *keyed; /* limits: what is counted and per whom; else "" */
+	char *shape; /* limits: how it is counted; else "" */
 	struct property *properties;
 	size_t n_properties;
 };

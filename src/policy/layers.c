@@ -176,6 +176,7 @@ static struct blob_numbers claimed_rate(const struct working *w, const struct cl
 		.period_ns = claim->period_ns,
 		.share_ppm = w->main->share_ppm,
 		.burst = 1,
+		.max_debt = w->main->max_debt,
 	};
 	wide period;
 
