@@ -61,7 +61,7 @@ static void take(enum step_who who)
 	if (mine->done) {
 		mine->units += COST;
 		mine->charge =
-			(struct charge_ref){link.bucket, link.generation, COST, at.now, taken};
+			(struct charge_ref){link.bucket, link.generation, COST, at.now, taken, 0};
 	}
 	step_done(who);
 }

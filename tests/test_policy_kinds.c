@@ -10,6 +10,7 @@
 
 #include <ration/ration.h>
 
+#include "client/client.h"
 #include "shm/rolling.h"
 #include "shm/slots.h"
 #include "shm/take.h"
@@ -354,6 +355,74 @@ Test(policy_kinds, overrides_reach_what_is_derived)
 	cr_expect_eq(slots_count(n->effective), 100);
 	cr_expect_eq(n->by_class[2], BLOB_RANGE(0, 10, 10, 0));
 	done();
+}
+
+/* --- debt --- */
+
+/* Takes all ten of the limit, which then turn out to have been a thousand; the ticket of it. */
+static struct ration_ticket overspend(struct ration_handle *handle)
+{
+	const struct ration_cost ten = {"requests", 10}, thousand = {"requests", 1000};
+	struct ration_ticket ticket, taken;
+
+	cr_assert_eq(ration_acquire(handle, &ten, 1, &ticket, NULL), 0);
+	taken = ticket;
+	cr_assert_eq(ration_settle(ration, &ticket, &thousand, 1), 0);
+	return taken;
+}
+
+/* 5 of debt and 1 to take, at 1/h, are 6 h (and a little, for what rounding adds). */
+Test(policy_kinds, debt_of_a_bucket)
+{
+	struct ration_denial denial;
+	struct ration_ticket ticket;
+	struct ration_handle *handle;
+	struct timespec clock;
+	uint64_t now;
+
+	make("      - {name: r, rate: 1/h, burst: 10, scope: [], delay: 0s, max_debt: 5}\n");
+	handle = handle_of("a", "x");
+	overspend(handle);
+	cr_assert_eq(ration_acquire(handle, NULL, 0, &ticket, &denial), RATION_DENIED);
+	cr_assert_eq(clock_gettime(CLOCK_BOOTTIME, &clock), 0);
+	now = (uint64_t)clock.tv_sec * S + (uint64_t)clock.tv_nsec;
+	cr_expect_geq(denial.retry_at_ns - now, 5 * HOUR, "%lu", denial.retry_at_ns - now);
+	cr_expect_leq(denial.retry_at_ns - now, 6 * HOUR + 6 * S);
+	ration_handle_free(&handle);
+	detach();
+}
+
+Test(policy_kinds, debt_of_a_window)
+{
+	struct ration_handle *handle;
+	struct ration_ticket taken;
+	const struct seg_hot *hot;
+
+	make("      - {name: w, kind: window, amount: 10, period: 400d, scope: [], max_debt: 5}\n");
+	handle = handle_of("a", "x");
+	taken = overspend(handle);
+	hot = &client_seg(ration)->hot[taken.links[0].bucket];
+	if (taken.links[0].word)
+		cr_expect_eq(window_used(hot, taken.links[0].word), 15);
+	if (taken.links[0].refunds)
+		cr_expect_eq(window_used(hot, taken.links[0].refunds), 15);
+	ration_handle_free(&handle);
+	detach();
+}
+
+Test(policy_kinds, debt_of_a_rolling_limit)
+{
+	struct ration_handle *handle;
+	struct ration_ticket taken;
+
+	make("      - {name: r, kind: rolling, amount: 10, period: 400d, scope: [], max_debt: "
+	     "5}\n");
+	handle = handle_of("a", "x");
+	taken = overspend(handle);
+	cr_expect_eq(rolling_used(client_seg(ration), taken.links[0].bucket, client_now(ration)),
+		     15);
+	ration_handle_free(&handle);
+	detach();
 }
 
 /* --- time zones, as libc has them --- */

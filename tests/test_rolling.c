@@ -132,8 +132,8 @@ static enum take take_demand(struct limit *limit, const struct demand *demand, u
 		return result;
 	result = rolling_charge(&limit->seg, &link, demand, &at, &taken, &why);
 	if (result == TAKE_ADMIT && ret_charge)
-		*ret_charge = (struct charge_ref){limit->ref.bucket, limit->ref.generation,
-						  demand->units, at.now, taken};
+		*ret_charge = (struct charge_ref){
+			limit->ref.bucket, limit->ref.generation, demand->units, at.now, taken, 0};
 	return result;
 }
 
@@ -844,7 +844,7 @@ Test(rolling, any_scribbled_word_is_found_or_harmless)
 		const uint64_t place = below(3 + 8 * ROLLING_LINES);
 		shm_word *word = place < 3 ? &hot_of(&limit)->state[place]
 					   : &limit.seg.extents[lines].word[place - 3];
-		struct charge_ref charge = {limit.ref.bucket, limit.ref.generation, 1, 0, {0}};
+		struct charge_ref charge = {limit.ref.bucket, limit.ref.generation, 1, 0, {0}, 0};
 
 		cr_assert_eq(take(&limit, 3, now, &charge), TAKE_ADMIT);
 		shm_store(word, below(2) ? draw() : draw() >> below(64));

@@ -135,8 +135,8 @@ static enum take take_demand(struct limit *limit, const struct demand *demand, i
 		return result;
 	result = window_charge(&limit->seg, &link, demand, &at, &taken, &why);
 	if (result == TAKE_ADMIT && ret_charge)
-		*ret_charge = (struct charge_ref){limit->ref.bucket, limit->ref.generation,
-						  demand->units, at.now, taken};
+		*ret_charge = (struct charge_ref){
+			limit->ref.bucket, limit->ref.generation, demand->units, at.now, taken, 0};
 	return result;
 }
 

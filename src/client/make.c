@@ -116,6 +116,7 @@ enum index_result make_bucket(struct seg *seg, uint32_t slot, const struct birth
 		.identity = birth->identity,
 		.kind = (enum seg_kind)l->kind,
 		.numbers = bucket_restamp(birth->numbers->effective, generation),
+		.max_debt = birth->numbers->max_debt,
 		.scope = l->scope,
 		.names = {[NAME_LIMIT] = name},
 		.user = &mutable,

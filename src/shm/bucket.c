@@ -287,13 +287,22 @@ bool bucket_refund(struct seg_hot *hot, const struct bucket_charged *charged,
 
 bool bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint64_t now)
 {
+	return bucket_debit_within(hot, generation, ticks, TICKS_CAP, now);
+}
+
+bool bucket_debit_within(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint64_t debt,
+			 uint64_t now)
+{
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
 		uint64_t tat = shm_load(&hot->state[0]);
-		uint64_t limit, next;
+		uint64_t tolerance, limit, next;
 
 		if (tat == RECORD_DEAD || shm_half_load(&hot->generation) != generation)
 			return false;
-		limit = bucket_tat_limit(now, bucket_tolerance(shm_load_relaxed(&hot->numbers)));
+		tolerance = bucket_tolerance(shm_load_relaxed(&hot->numbers));
+		limit = bucket_tat_limit(now, tolerance);
+		if (limit - now - tolerance > debt)
+			limit = now + tolerance + debt;
 		next = later(tat, now);
 		next = next >= limit || ticks >= limit - next ? limit : next + ticks;
 		if (next <= tat || shm_cas(&hot->state[0], &tat, next))

@@ -460,6 +460,12 @@ static uint64_t share_of(uint64_t charged, uint64_t actual, uint64_t estimate)
 	return (uint64_t)((product + estimate - 1) / estimate);
 }
 
+/* A value that is not true makes a debt too small or too large, and no more. */
+static uint64_t max_debt_of(const struct seg *seg, uint32_t bucket)
+{
+	return shm_load_relaxed(&seg->cold[bucket].max_debt);
+}
+
 static void settle_bucket(struct seg *seg, const struct ration_ticket_link *link, uint64_t actual,
 			  seg_clock *clock, void *user)
 {
@@ -468,8 +474,11 @@ static void settle_bucket(struct seg *seg, const struct ration_ticket_link *link
 	if (actual > link->amount) {
 		const bucket_numbers numbers = shm_load_relaxed(&hot->numbers);
 		const uint64_t ticks = bucket_cost(numbers, actual - link->amount);
+		const uint64_t max_debt = max_debt_of(seg, link->bucket);
 
-		(void)bucket_debit(hot, link->generation, ticks, clock(user));
+		(void)bucket_debit_within(hot, link->generation, ticks,
+					  max_debt ? bucket_cost(numbers, max_debt) : TICKS_CAP,
+					  clock(user));
 	} else if (actual < link->amount) {
 		const uint64_t used = share_of(link->charged, actual, link->amount);
 
@@ -482,8 +491,9 @@ void chain_settle_link(struct seg *seg, const struct ration_ticket *ticket, uint
 {
 	const struct ration_ticket_link *link = &ticket->links[i];
 	const struct kind *kind = kind_of(link->flags);
-	const struct charge_ref charge = charge_of(ticket, link);
+	struct charge_ref charge = charge_of(ticket, link);
 
+	charge.max_debt = max_debt_of(seg, link->bucket);
 	if (is_bucket(link))
 		settle_bucket(seg, link, actual, clock, user);
 	else if (kind && kind->debit && actual > link->amount)

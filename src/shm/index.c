@@ -129,6 +129,7 @@ static void fill_record(struct seg *seg, uint32_t bucket, const struct bucket_sp
 	shm_half_store(&cold->scope, spec->scope);
 	shm_store_relaxed(&cold->admitted, 0);
 	shm_store_relaxed(&cold->denied, 0);
+	shm_store_relaxed(&cold->max_debt, spec->max_debt);
 	shm_half_store(&hot->kind, spec->kind);
 	shm_store_relaxed(&hot->numbers, spec->numbers);
 	/* The refund sum of a token bucket goes on from whatever it was; what has an extent is filled in with it. */

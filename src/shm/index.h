@@ -22,6 +22,7 @@ struct bucket_spec {
 	struct hash128 identity; /* never 0, 0 */
 	enum seg_kind kind;
 	uint64_t numbers;
+	uint64_t max_debt; /* units; 0: no bound of its own */
 	/*
 	 * First values of the state words; a token bucket starts full: state[0], the TAT, is now. Its state[1], the
 	 * refund sum, goes on from whatever it was; state[3] of kinds with an extent is that.

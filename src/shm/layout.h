@@ -129,7 +129,8 @@ struct seg_cold {
 	shm_half names[6]; /* enum seg_name: first name cell + 1; 0: none */
 	shm_word admitted; /* acquires, spilled from the workers' caches */
 	shm_word denied;
-	shm_word reserved;
+	shm_word
+		max_debt; /* units that a settle may bring it below empty; 0: no bound of its own */
 };
 
 enum seg_kind {

@@ -285,6 +285,19 @@ bool rolling_give_back(struct seg *seg, const struct charge_ref *charge, uint64_
 	return false;
 }
 
+/* How much of a debit to the cell of the head the bound on debt leaves. */
+static uint64_t within_debt(const struct cells *cells, const struct charge_ref *charge,
+			    uint64_t units)
+{
+	uint64_t used, amount;
+
+	if (charge->max_debt == 0)
+		return units;
+	used = cells_used_since(cells, cells->at.index - ROLLING_CELLS);
+	amount = rolling_amount(cells->numbers);
+	return debited(used, units, amount, charge->max_debt) - used;
+}
+
 bool rolling_debit(struct seg *seg, const struct charge_ref *charge, uint64_t units, uint64_t now)
 {
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
@@ -296,7 +309,7 @@ bool rolling_debit(struct seg *seg, const struct charge_ref *charge, uint64_t un
 		index = cells_to_open(&cells, cells_index(now, cells.cell_ticks));
 		if (index != cells.at.index)
 			(void)cells_roll(&cells, index);
-		else if (cells_count(&cells, units))
+		else if (cells_count(&cells, within_debt(&cells, charge, units)))
 			return true;
 	}
 	return false;

@@ -37,4 +37,12 @@ static inline uint64_t ratio(uint64_t a, uint64_t b, uint64_t c, bool up)
 	return result > UINT64_MAX ? UINT64_MAX : (uint64_t)result;
 }
 
+/* What is used after a debit of `units`: at most max_debt beyond the amount (0: no bound), and never less than before. */
+static inline uint64_t debited(uint64_t used, uint64_t units, uint64_t amount, uint64_t max_debt)
+{
+	const uint64_t after = sum(used, units);
+
+	return max_debt == 0 ? after : least(after, most(used, sum(amount, max_debt)));
+}
+
 #endif

@@ -104,6 +104,7 @@ struct charge_ref {
 	uint64_t units;  /* as charged */
 	uint64_t permit; /* ticks */
 	struct taken taken;
+	uint64_t max_debt; /* units: how far a debit goes below empty; 0: no bound of its own */
 };
 
 #endif

@@ -441,6 +441,14 @@ bool window_give_back(struct seg *seg, const struct charge_ref *charge, uint64_t
 	return false;
 }
 
+/* What is used of a window after a debit. */
+static uint64_t within_debt(const struct charge_ref *charge, const struct view *view,
+			    uint64_t window, uint64_t units)
+{
+	return debited(used_in(view, window), units, window_amount(view->numbers),
+		       charge->max_debt);
+}
+
 bool window_debit(struct seg *seg, const struct charge_ref *charge, uint64_t units)
 {
 	struct seg_hot *hot = &seg->hot[charge->bucket];
@@ -459,7 +467,7 @@ bool window_debit(struct seg *seg, const struct charge_ref *charge, uint64_t uni
 			next[s] = view.pair[s];
 			/* Only after a repair are both words earlier than the charge. */
 			if (window >= first || window == view.hi)
-				next[s] = word_of(window, sum(used_in(&view, window), units),
+				next[s] = word_of(window, within_debt(charge, &view, window, units),
 						  view.numbers);
 		}
 		if (shm_cas_pair(hot->state, view.pair, next))

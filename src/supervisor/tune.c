@@ -29,11 +29,13 @@ static bool retune(struct seg *seg, const struct record *record, uint64_t wanted
 enum tune_result tune_record(struct seg *seg, const struct record *record, const struct blob *blob,
 			     uint32_t limit, seg_clock *clock, void *user)
 {
-	const uint64_t wanted = bucket_restamp(record_numbers(record, blob, limit)->effective,
-					       (uint32_t)blob->header->generation);
+	const struct blob_numbers *numbers = record_numbers(record, blob, limit);
+	const uint64_t wanted =
+		bucket_restamp(numbers->effective, (uint32_t)blob->header->generation);
 	struct seg_hot *hot = &seg->hot[record->bucket];
 	const uint64_t found = shm_load_relaxed(&hot->numbers);
 
+	shm_store_relaxed(&seg->cold[record->bucket].max_debt, numbers->max_debt);
 	if (found == wanted)
 		return TUNE_SAME;
 	if (bucket_restamp(found, 0) == bucket_restamp(wanted, 0)) {
