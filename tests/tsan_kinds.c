@@ -131,6 +131,17 @@ static void use(struct actor *actor, uint32_t round)
 		  worker_identity(actor->who, actor->incarnation, 1));
 }
 
+static void tell(void *user, const char *what, uint32_t where)
+{
+	const struct scene *s = user;
+	const uint64_t *words = (const uint64_t *)&s->seg.hot[where];
+
+	printf("%s: %u", what, where);
+	for (int i = 0; where < s->seg.n_buckets && i < 8; i++)
+		printf(" %016llx", (unsigned long long)words[i]);
+	printf("\n");
+}
+
 static void *work(void *arg)
 {
 	struct actor *actor = arg;
@@ -164,7 +175,7 @@ static void *change(void *arg)
 				    ticks_now, s);
 		slots_retune(&s->seg, limits[LEASE].ref.bucket,
 			     kinds_numbers(&limits[LEASE], SLOTS - more));
-		need(seg_check(&s->seg, ticks_now(s), false, NULL, NULL) == 0);
+		need(seg_check(&s->seg, ticks_now(s), false, tell, s) == 0);
 	}
 	return NULL;
 }
@@ -219,7 +230,7 @@ static void run(const char *what, unsigned mask, bool changing)
 		need(pthread_join(threads[i], NULL) == 0);
 	for (uint32_t i = 0; i < WORKERS; i++)
 		worker_reap(&scene.seg, i);
-	need(seg_check(&scene.seg, ticks_now(&scene), true, NULL, NULL) == 0);
+	need(seg_check(&scene.seg, ticks_now(&scene), true, tell, &scene) == 0);
 	for (uint32_t i = 0; i < SLOTS; i++)
 		need(slots_word(&scene.seg, scene.limits[LEASE].ref.bucket, i) == 0);
 	need(shm_load(&scene.admitted) > 0);

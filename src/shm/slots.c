@@ -435,7 +435,10 @@ bool slots_plausible(const struct seg *seg, uint32_t bucket)
 	if (!open_present(seg, bucket, &table))
 		return false;
 	for (uint32_t i = 0; i < table.n_words; i++) {
-		if (!is_plausible(seg, &table, shm_load(&table.words[i])))
+		const uint64_t word = shm_load(&table.words[i]);
+
+		/* Its worker may just have been reaped: then it is not held any more. */
+		if (!is_plausible(seg, &table, word) && shm_load(&table.words[i]) == word)
 			return false;
 	}
 	return true;
