@@ -49,6 +49,7 @@ struct bucket_ref seg_bucket(struct seg *seg, uint64_t id, uint64_t amount, uint
 		.identity = {{id * UINT64_C(0x9e3779b97f4a7c15) + 1, id}},
 		.kind = KIND_BUCKET,
 		.numbers = bucket_pack(amount, 1000000000, burst),
+		.now = now,
 		.state = {now},
 	};
 	struct bucket_ref ref = {0, 0};

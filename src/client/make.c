@@ -115,6 +115,7 @@ enum index_result make_bucket(struct seg *seg, uint32_t slot, const struct birth
 	struct bucket_spec spec = {
 		.identity = birth->identity,
 		.kind = (enum seg_kind)l->kind,
+		.now = birth->at.now,
 		.numbers = bucket_restamp(birth->numbers->effective, generation),
 		.max_debt = birth->numbers->max_debt,
 		.scope = l->scope,

@@ -49,6 +49,7 @@ static enum index_result record_of(struct ration *ration, const char *name, uint
 	const struct bucket_spec spec = {
 		.identity = identity_of(ration, name),
 		.kind = KIND_SLOTS,
+		.now = now,
 		.numbers = slots_pack(1, 0),
 		.scope = RATION_SCOPE_RESOURCE,
 		.names = {[NAME_LIMIT] = record_name, [NAME_RESOURCE] = name},

@@ -406,12 +406,14 @@ bool bucket_plausible(const struct seg_hot *hot, uint64_t now)
 {
 	const bucket_numbers numbers = shm_load_relaxed(&hot->numbers);
 	const uint64_t tolerance = bucket_tolerance(numbers);
+	uint64_t tat;
 
 	if (bucket_interval(numbers).mantissa < INTERVAL_MANTISSA_MIN || bucket_burst(numbers) == 0)
 		return false;
 	if (bucket_burst(numbers) > BUCKET_UNITS_MAX || tolerance > BUCKET_HORIZON_MAX)
 		return false;
-	return shm_load(&hot->state[0]) <= bucket_tat_limit(now, tolerance);
+	tat = shm_load(&hot->state[0]);
+	return tat == RECORD_DEAD || tat <= bucket_tat_limit(now, tolerance);
 }
 
 bool bucket_repair(struct seg_hot *hot, seg_clock *clock, void *user)
@@ -424,7 +426,8 @@ bool bucket_repair(struct seg_hot *hot, seg_clock *clock, void *user)
 
 		bucket_refund_look(hot, &pair);
 		now = clock(user);
-		if (pair.word[0] <= bucket_tat_limit(now, tolerance))
+		if (pair.word[0] == RECORD_DEAD ||
+		    pair.word[0] <= bucket_tat_limit(now, tolerance))
 			return false;
 		next[0] = now + tolerance;
 		next[1] = raised(pair.word[1], pair.word[0] - next[0]);

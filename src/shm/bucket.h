@@ -163,7 +163,7 @@ bool bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint
  */
 bool bucket_retune(struct seg_hot *hot, bucket_numbers numbers, seg_clock *clock, void *user);
 
-/* Whether the words of a linked bucket can be true at `now`. */
+/* Whether the words of a linked bucket can be true at `now`; between two lives they are. */
 bool bucket_plausible(const struct seg_hot *hot, uint64_t now);
 
 /*

@@ -8,6 +8,7 @@
 #include "shm/index.h"
 #include "shm/names.h"
 #include "shm/queue.h"
+#include "shm/reclaim.h"
 #include "shm/rolling.h"
 #include "shm/slots.h"
 #include "shm/window.h"
@@ -20,7 +21,7 @@ struct walk {
 	seg_problem *report;
 	void *user;
 	unsigned problems;
-	uint64_t linked; /* records that chains hold */
+	uint64_t linked; /* live records that chains hold */
 };
 
 static void problem(struct walk *walk, const char *what, uint32_t where)
@@ -55,11 +56,11 @@ static void check_chain(struct walk *walk, uint32_t head)
 		}
 		if ((shm_load(&seg->hot[bucket].identity[0]) & (seg->n_heads - 1)) != head)
 			problem(walk, "a record stands in another's chain", bucket);
+		walk->linked += !reclaim_is_dead(&seg->hot[bucket]);
 		next = shm_half_load(&seg->cold[bucket].next);
 	}
 	if (length > SEG_CHAIN_MAX)
 		problem(walk, "a chain does not end", head);
-	walk->linked += length;
 }
 
 static void check_names(struct walk *walk, uint32_t bucket)
@@ -123,6 +124,9 @@ static void check_record(struct walk *walk, uint32_t bucket, uint64_t *linked)
 	const shm_word *word = &walk->seg->cold[bucket].owner;
 	const uint64_t owner = shm_load(word);
 
+	/* A dead one is neither here nor there: whoever ended its life was stopped or killed; the next patrol goes on. */
+	if (owner == COLD_LINKED && reclaim_is_dead(&walk->seg->hot[bucket]))
+		return;
 	if (owner == COLD_LINKED) {
 		++*linked;
 		check_linked(walk, bucket);

@@ -19,18 +19,31 @@ static uint32_t head_first(uint64_t head)
 	return (uint32_t)head;
 }
 
+#define HEAD_TAG (UINT64_C(1) << 32)
+
 static uint64_t head_with(uint64_t head, uint32_t first)
 {
 	return (head & ~UINT64_C(0xffffffff)) | first;
 }
 
-static bool identity_is(const struct seg_hot *hot, struct hash128 identity)
+/* Whether nothing has left the chain since its head was loaded as `before`. */
+static bool same_tag(const shm_word *head, uint64_t before)
 {
-	return shm_load_relaxed(&hot->identity[0]) == identity.word[0] &&
-	       shm_load_relaxed(&hot->identity[1]) == identity.word[1];
+	return (shm_load(head) ^ before) >> 32 == 0;
 }
 
-/* Search one chain from `next` on. ABSENT writes nothing. */
+/* Acquire, so that the tag is not loaded before what it vouches for. */
+static bool is_live(const struct seg_hot *hot, struct hash128 identity)
+{
+	return shm_load(&hot->identity[0]) == identity.word[0] &&
+	       shm_load(&hot->identity[1]) == identity.word[1] &&
+	       shm_load(&hot->state[0]) != RECORD_DEAD;
+}
+
+/*
+ * Search one chain from `next` on. ABSENT writes nothing. What it says counts if the chain's tag is still what it was
+ * when `next` was loaded.
+ */
 static enum index_result search(const struct seg *seg, uint32_t next, struct hash128 identity,
 				struct bucket_ref *ret_ref)
 {
@@ -41,7 +54,7 @@ static enum index_result search(const struct seg *seg, uint32_t next, struct has
 			return INDEX_ABSENT;
 		if (bucket >= seg->n_buckets)
 			return INDEX_CORRUPT;
-		if (identity_is(&seg->hot[bucket], identity)) {
+		if (is_live(&seg->hot[bucket], identity)) {
 			ret_ref->bucket = bucket;
 			ret_ref->generation = shm_half_load(&seg->hot[bucket].generation);
 			return INDEX_FOUND;
@@ -51,38 +64,65 @@ static enum index_result search(const struct seg *seg, uint32_t next, struct has
 	return INDEX_FULL; /* as long as a chain may be, or a circle */
 }
 
+/* How often a search is repeated because a record left the chain meanwhile. */
+#define SEARCHES 16
+
 enum index_result index_find(const struct seg *seg, struct hash128 identity,
 			     struct bucket_ref *ret_ref)
 {
-	/* Pairs with the push: a record that a head names is completely filled in. */
-	return search(seg, head_first(shm_load(head_of(seg, identity))), identity, ret_ref);
+	const shm_word *head = head_of(seg, identity);
+
+	for (int i = 0; i < SEARCHES; i++) {
+		/* Pairs with the push: a record that a head names is completely filled in. */
+		const uint64_t first = shm_load(head);
+		struct bucket_ref found;
+		const enum index_result result = search(seg, head_first(first), identity, &found);
+
+		if (!same_tag(head, first))
+			continue;
+		if (result == INDEX_FOUND)
+			*ret_ref = found;
+		return result;
+	}
+	return INDEX_AGAIN;
 }
 
 /*
  * Take a free record. It is named in the worker's line before it is taken, so that a kill at any
  * point leaves either nothing or something that index_recover() finds.
  */
+static bool claim_one(struct seg *seg, uint32_t slot, uint32_t bucket)
+{
+	uint64_t owner = COLD_FREE;
+
+	if (shm_load_relaxed(&seg->cold[bucket].owner) != COLD_FREE)
+		return false;
+	shm_store(&seg->workers[slot].claim, bucket + 1);
+	return shm_cas(&seg->cold[bucket].owner, &owner, slot + 1);
+}
+
 static enum index_result claim_record(struct seg *seg, uint32_t slot, uint32_t *ret_bucket)
 {
-	shm_word *claim = &seg->workers[slot].claim;
-	uint64_t hint = shm_add(&seg->control->bucket_hint, 1);
+	struct seg_control *control = seg->control;
+	const uint64_t freed = shm_load(&control->freed);
+	const uint64_t hint = shm_add(&control->bucket_hint, 1);
+	uint32_t bucket = (uint32_t)(hint % seg->n_buckets);
 
-	for (uint32_t i = 0; i < seg->n_buckets; i++) {
-		const uint32_t bucket = (uint32_t)((hint + i) % seg->n_buckets);
-		uint64_t owner = COLD_FREE;
-
-		if (shm_load_relaxed(&seg->cold[bucket].owner) != COLD_FREE)
-			continue;
-		shm_store(claim, bucket + 1);
-		if (shm_cas(&seg->cold[bucket].owner, &owner, slot + 1)) {
-			/* Spare the next one the walk; any value of a hint will do. */
-			shm_store_relaxed(&seg->control->bucket_hint, hint + i + 1);
-			*ret_bucket = bucket;
-			return INDEX_FOUND;
+	if (shm_load_relaxed(&control->exhausted) != freed + 1) {
+		for (uint32_t i = 0; i < seg->n_buckets; i++) {
+			if (claim_one(seg, slot, bucket)) {
+				/* Spare the next one the walk; any value of a hint will do. */
+				shm_store_relaxed(&control->bucket_hint, bucket + 1);
+				*ret_bucket = bucket;
+				return INDEX_FOUND;
+			}
+			bucket = bucket + 1 < seg->n_buckets ? bucket + 1 : 0;
 		}
+		/* `freed` was loaded before the search: what became free during it is looked for. */
+		shm_store_relaxed(&control->exhausted, freed + 1);
 	}
-	shm_store(claim, 0);
-	shm_add(&seg->control->full, 1);
+	shm_store(&seg->workers[slot].claim, 0);
+	shm_add(&control->full, 1);
 	return INDEX_FULL;
 }
 
@@ -94,6 +134,7 @@ static void release_record(struct seg *seg, uint32_t slot, uint32_t bucket)
 	shm_store(&seg->hot[bucket].identity[0], 0);
 	shm_store(&seg->hot[bucket].identity[1], 0);
 	shm_store(&seg->cold[bucket].owner, COLD_FREE);
+	shm_add(&seg->control->freed, 1);
 	shm_store(&seg->workers[slot].claim, 0);
 }
 
@@ -136,8 +177,9 @@ static void fill_record(struct seg *seg, uint32_t bucket, const struct bucket_sp
 	if (spec->kind != KIND_BUCKET && spec->extent_lines == 0)
 		shm_store_relaxed(&hot->state[1], spec->state[1]);
 	shm_store_relaxed(&hot->state[2], spec->state[2]);
-	shm_store_relaxed(&hot->identity[0], spec->identity.word[0]);
-	shm_store_relaxed(&hot->identity[1], spec->identity.word[1]);
+	/* Release: whoever stands here from an earlier life and sees them sees the tag of its end too. */
+	shm_store(&hot->identity[0], spec->identity.word[0]);
+	shm_store(&hot->identity[1], spec->identity.word[1]);
 	shm_store(&hot->state[0], state);
 }
 
@@ -155,19 +197,26 @@ static enum index_result push(struct seg *seg, uint32_t slot, uint32_t bucket,
 	uint64_t first = shm_load(head);
 
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
-		enum index_result result = search(seg, head_first(first), identity, ret_ref);
+		struct bucket_ref found = {bucket, shm_half_load(&seg->hot[bucket].generation)};
+		const uint64_t before = first;
+		enum index_result result = search(seg, head_first(first), identity, &found);
 
-		if (result != INDEX_ABSENT) {
-			release_record(seg, slot, bucket);
-			return result;
-		}
-		shm_half_store(&seg->cold[bucket].next, head_first(first));
-		if (shm_cas(head, &first, head_with(first, bucket + 1))) {
+		if (result == INDEX_ABSENT) {
+			shm_half_store(&seg->cold[bucket].next, head_first(first));
+			/* The tag is compared too: it fails if the search was led astray. */
+			if (!shm_cas(head, &first, head_with(first, bucket + 1)))
+				continue;
 			link_done(seg, slot, bucket);
-			ret_ref->bucket = bucket;
-			ret_ref->generation = shm_half_load(&seg->hot[bucket].generation);
+			*ret_ref = found;
 			return INDEX_FOUND;
 		}
+		first = shm_load(head);
+		if ((first ^ before) >> 32 != 0)
+			continue;
+		release_record(seg, slot, bucket);
+		if (result == INDEX_FOUND)
+			*ret_ref = found;
+		return result;
 	}
 	release_record(seg, slot, bucket);
 	return INDEX_AGAIN;
@@ -187,6 +236,11 @@ enum index_result index_insert(struct seg *seg, uint32_t slot, const struct buck
 		/* Whoever took the last record may have taken it for the same identity. */
 		return index_find(seg, spec->identity, ret_ref) == INDEX_FOUND ? INDEX_FOUND
 									       : result;
+	}
+	/* Pairs with reclaim_begin(): what earlier lives of this record counted is older than the horizon. */
+	if (spec->now < shm_load(&seg->control->horizon)) {
+		release_record(seg, slot, bucket);
+		return INDEX_AGAIN;
 	}
 	if (!claim_extent(seg, bucket, spec, &state)) {
 		release_record(seg, slot, bucket);
@@ -217,4 +271,50 @@ void index_recover(struct seg *seg, uint32_t slot)
 		extent_recover(seg, (uint32_t)bucket);
 		release_record(seg, slot, (uint32_t)bucket);
 	}
+}
+
+/* Whether the chain holds a record, and the one before it (UINT32_MAX: it is the first). */
+static enum index_result find_link(const struct seg *seg, uint64_t first, uint32_t bucket,
+				   uint32_t *ret_before)
+{
+	uint32_t next = head_first(first);
+
+	*ret_before = UINT32_MAX;
+	for (uint32_t i = 0; next != 0; i++) {
+		if (next == bucket + 1)
+			return INDEX_FOUND;
+		if (next - 1 >= seg->n_buckets || i > SEG_CHAIN_MAX)
+			return INDEX_CORRUPT;
+		*ret_before = next - 1;
+		next = shm_half_load(&seg->cold[next - 1].next);
+	}
+	return INDEX_ABSENT;
+}
+
+/*
+ * Out first, then the tag: whoever loads the new tag cannot come to the record any more. A record before it that was
+ * found stays there: nobody else removes, and others only add in front.
+ */
+bool index_unlink(struct seg *seg, uint32_t bucket)
+{
+	const uint64_t chain = shm_load(&seg->hot[bucket].identity[0]);
+	shm_word *head = &seg->heads[chain & (seg->n_heads - 1)];
+	uint64_t first = shm_load(head);
+
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		const uint32_t next = shm_half_load(&seg->cold[bucket].next);
+		uint64_t after = first;
+		uint32_t before;
+		const enum index_result found = find_link(seg, first, bucket, &before);
+
+		if (found == INDEX_CORRUPT)
+			return false;
+		if (found == INDEX_FOUND && before == UINT32_MAX)
+			after = head_with(first, next);
+		else if (found == INDEX_FOUND)
+			shm_half_store(&seg->cold[before].next, next);
+		if (shm_cas(head, &first, after + HEAD_TAG))
+			return true;
+	}
+	return false;
 }

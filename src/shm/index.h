@@ -4,12 +4,18 @@
  *
  * A chained hash. A record is claimed (one CAS on its owner word), filled in while nobody else can
  * find it, and pushed by one CAS on the head of its chain; if that fails the chain is searched
- * again from its new head, so one identity never gets two records. Heads carry a tag that only the
- * supervisor bumps, when it unlinks: workers only ever add, so without an unlink a head never
- * returns to an earlier value.
+ * again from its new head, so one identity never gets two live records. Dead ones (reclaim.h) are passed over.
+ *
+ * Only the supervisor takes records out of a chain, and each time it bumps the tag in the chain's head, after the
+ * record is out and before it can be used again. Whoever stood on that record meanwhile may have been led into
+ * another chain, so nothing that a search says counts unless the tag is still the same afterwards. The tag has 32
+ * bits: a worker would have to stand still through 2^32 removals from this one chain. Workers only ever add, so
+ * without a removal a head never returns to an earlier value.
  *
  * Killed anywhere: before the push, the record is named in the worker's claim word and
  * index_recover() frees it; after it, the record is simply there.
+ *
+ * A table without a free record is searched once; after that an insert fails at once until a record has become free.
  */
 #ifndef RATION_SHM_INDEX_H
 #define RATION_SHM_INDEX_H
@@ -23,6 +29,7 @@ struct bucket_spec {
 	enum seg_kind kind;
 	uint64_t numbers;
 	uint64_t max_debt; /* units; 0: no bound of its own */
+	uint64_t now; /* ticks; the clock that `state` was made from */
 	/*
 	 * First values of the state words; a token bucket starts full: state[0], the TAT, is now. Its state[1], the
 	 * refund sum, goes on from whatever it was; state[3] of kinds with an extent is that.
@@ -47,7 +54,7 @@ enum index_result {
 	INDEX_ABSENT,
 	INDEX_FULL,
 	INDEX_CORRUPT, /* a chain leaves the table or does not end */
-	INDEX_AGAIN,   /* out of CAS attempts */
+	INDEX_AGAIN,   /* out of attempts, or the caller's clock is of an earlier life's time */
 };
 
 enum index_result index_find(const struct seg *seg, struct hash128 identity,
@@ -60,5 +67,11 @@ enum index_result index_insert(struct seg *seg, uint32_t slot, const struct buck
 /* Free the record that the (dead) worker in this slot had claimed but not linked. Supervisor only.
  */
 void index_recover(struct seg *seg, uint32_t slot);
+
+/*
+ * Take a dead record out of its chain; harmless to repeat, also where it is in it no more. False: the chain does not
+ * lead anywhere, or others were always faster: not done. Whoever reclaims only (reclaim.h).
+ */
+bool index_unlink(struct seg *seg, uint32_t bucket);
 
 #endif

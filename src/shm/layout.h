@@ -83,14 +83,17 @@ struct seg_control {
 				       socket */
 	shm_word wall_offset; /* wall clock in ns since 1970 minus ticks / 8, two's complement;
 				 written by the supervisor, read by acquires with windows */
-	uint8_t pad0[48];
+	shm_word horizon; /* written by whoever reclaims: what ended lives counted had happened before
+			     these ticks; a new life begins no earlier */
+	uint8_t pad0[40];
 	shm_word bucket_hint; /* where to look for a free record next; any value will do */
 	shm_word name_next;   /* first unused name cell */
 	shm_word full;        /* inserts that found no room */
 	shm_word corrupt;     /* impossible values met */
 	shm_word repaired;    /* impossible values put right */
 	shm_word extent_hint; /* where to look for free extent lines next; any value will do */
-	uint8_t pad1[16];
+	shm_word freed;       /* records that became free again: a full table is searched anew */
+	shm_word exhausted;   /* `freed` + 1 as it was when no record was free */
 };
 
 /*
@@ -100,7 +103,7 @@ struct seg_control {
 struct seg_hot {
 	shm_word state[4];    /* written by every worker; two aligned pairs for shm_cas_pair() */
 	shm_word numbers;     /* effective numbers, by kind, in one word, with the policy's stamp */
-	shm_half generation;  /* bumped by the supervisor when the record begins a new life */
+	shm_half generation;  /* bumped by the supervisor when a life of the record has ended */
 	shm_half kind;        /* enum seg_kind in the low byte; KIND_WAITERS above it */
 	shm_word identity[2]; /* keyed hash of what this bucket counts; never 0, 0 while linked */
 };

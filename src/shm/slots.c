@@ -264,6 +264,9 @@ static enum take look(const struct seg *seg, const struct link *link, const stru
 		return TAKE_CORRUPT;
 	if (enough)
 		return TAKE_ADMIT;
+	/* Every word of it is closed. */
+	if (shm_load(&seg->hot[link->bucket].state[0]) == RECORD_DEAD)
+		return TAKE_STALE;
 	*ret_why = (struct shortage){
 		.retry_at = now + LOOK_AGAIN, .left = found->left, .size = e.own + e.shared};
 	if (found->ends_in != UINT64_MAX)

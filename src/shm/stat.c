@@ -23,11 +23,20 @@ static uint32_t cell_denied(uint64_t cell)
 	return (uint32_t)cell & COUNT_MASK;
 }
 
+/* Whether it counts for the life that its record has now: what was counted for an earlier one has gone with it. */
+static bool is_current(const struct seg *seg, uint64_t cell)
+{
+	const uint32_t bucket = cell_bucket(cell);
+
+	return bucket < seg->n_buckets &&
+	       (shm_half_load(&seg->hot[bucket].generation) & 0xff) == cell >> 56;
+}
+
 static void spill(struct seg *seg, uint64_t cell)
 {
 	const uint32_t bucket = cell_bucket(cell);
 
-	if (bucket >= seg->n_buckets)
+	if (!is_current(seg, cell))
 		return;
 	if (cell_admitted(cell))
 		shm_add(&seg->cold[bucket].admitted, cell_admitted(cell));
@@ -94,7 +103,7 @@ void stat_collect(const struct seg *seg, struct stat_total *totals)
 			const uint64_t cell = shm_load_relaxed(&seg->regions[slot].stat[i]);
 			const uint32_t bucket = cell_bucket(cell);
 
-			if (bucket >= seg->n_buckets)
+			if (cell == 0 || !is_current(seg, cell))
 				continue;
 			totals[bucket].admitted += cell_admitted(cell);
 			totals[bucket].denied += cell_denied(cell);

@@ -9,7 +9,7 @@
  *
  * A cell that is needed for another bucket, or is about to overflow, is exchanged and added to that
  * bucket's cold line. (A kill between the two loses the counts of one cell.) Totals are the cold
- * line plus all cells.
+ * line plus all cells. Cells of an earlier life of the record are dropped; the generation's byte tells 256 lives apart.
  */
 #ifndef RATION_SHM_STAT_H
 #define RATION_SHM_STAT_H

@@ -10,6 +10,7 @@
  */
 #include "client/client.h"
 #include "shm/contest.h"
+#include "shm/reclaim.h"
 #include "shm/rolling.h"
 #include "shm/slots.h"
 #include "shm/window.h"
@@ -22,8 +23,18 @@
 /* Buckets a second: all of a default table in 16 s, at well under 1 % of a CPU. */
 #define SLICE 4096u
 
+/* And while there is no room for new ones: a tenth of a CPU. */
+#define FULL_SLICE 32768u
+
 /* Stamps a second that are only looked at, while a worker lags: a few milliseconds. */
 #define STAMPS (UINT32_C(1) << 20)
+
+/*
+ * How long a record must have had nothing to remember before it goes, and how long where the table is full. An upward
+ * settle that comes later than that is not charged any more. Windows always stay for the longer time.
+ */
+#define IDLE      (UINT64_C(600) * TICKS_PER_SEC)
+#define IDLE_FULL (UINT64_C(5) * TICKS_PER_SEC)
 
 static bool stamped_now(const struct supervisor *s, uint32_t bucket)
 {
@@ -54,14 +65,14 @@ static void say_corrupt(struct supervisor *s, uint32_t bucket)
 		log_event(LOG_WARNING, "corrupt bucket=%u", bucket);
 }
 
-/* The latest window that may have begun: no earlier one for a clock that was set back. */
-static uint64_t latest_window(struct supervisor *s, uint32_t limit)
+/* The window that this time is in: ns since 1970. */
+static uint64_t window_at(const struct supervisor *s, uint32_t limit, int64_t wall)
 {
 	const struct calendar calendar =
 		blob_calendar(&s->policy.blob, &s->policy.blob.limits[limit]);
 	struct calendar_window window;
 
-	calendar_find(&calendar, wallclock_latest(s), &window);
+	calendar_find(&calendar, wall, &window);
 	return window.index;
 }
 
@@ -82,7 +93,8 @@ static bool repair_words(struct supervisor *s, uint32_t bucket, uint32_t kind, u
 		return bucket_repair(hot, ticks_now, s);
 	case KIND_WINDOW:
 		return limit != BLOB_NO_INDEX &&
-		       window_repair(hot, latest_window(s, limit), supervisor_now(s));
+		       /* The latest that may have begun: no earlier one for a clock that was set back. */
+		       window_repair(hot, window_at(s, limit, wallclock_latest(s)), supervisor_now(s));
 	case KIND_ROLLING:
 		return limit != BLOB_NO_INDEX &&
 		       rolling_repair(&s->seg, bucket, cell_ticks(s, limit), supervisor_now(s));
@@ -112,18 +124,17 @@ static bool plausible(const struct supervisor *s, uint32_t bucket, uint32_t kind
 }
 
 /* Numbers first: whether words can be true depends on them. */
-static enum tune_result mend_bucket(struct supervisor *s, uint32_t bucket)
+static enum tune_result mend_bucket(struct supervisor *s, uint32_t bucket, uint32_t *ret_limit)
 {
 	const uint32_t kind = KIND_OF(shm_half_load(&s->seg.hot[bucket].kind));
 	const bool current = stamped_now(s, bucket);
-	uint32_t limit;
 	const enum tune_result result =
-		tune_bucket(&s->seg, &s->policy, bucket, ticks_now, s, &limit);
+		tune_bucket(&s->seg, &s->policy, bucket, ticks_now, s, ret_limit);
 
 	/* Only the supervisor changes numbers: these bore our stamp, and were not ours. */
 	if (result == TUNE_CHANGED && current)
 		say_repaired(s, bucket, "numbers");
-	if (repair_words(s, bucket, kind, limit))
+	if (repair_words(s, bucket, kind, *ret_limit))
 		say_repaired(s, bucket, "words");
 	else if (!plausible(s, bucket, kind))
 		say_corrupt(s, bucket);
@@ -152,11 +163,12 @@ struct patrol_counts patrol_all(struct supervisor *s, const struct published *be
 
 	for (uint32_t bucket = 0; bucket < s->seg.n_buckets; bucket++) {
 		enum tune_result result;
+		uint32_t limit;
 
 		if (!bucket_linked(&s->seg, bucket))
 			continue;
 		counts.carried += carry(s, before, bucket);
-		result = mend_bucket(s, bucket);
+		result = mend_bucket(s, bucket, &limit);
 		counts.linked++;
 		counts.changed += result == TUNE_CHANGED;
 		counts.orphans += result == TUNE_ORPHAN;
@@ -166,16 +178,56 @@ struct patrol_counts patrol_all(struct supervisor *s, const struct published *be
 	return counts;
 }
 
+/* Whether inserts found no room since the last look. */
+static bool is_full(struct supervisor *s)
+{
+	const uint64_t full = shm_load_relaxed(&s->seg.control->full);
+	const bool more = full != s->patrol.full;
+
+	s->patrol.full = full;
+	return more;
+}
+
+/* limit: in the policy, or BLOB_NO_INDEX. */
+static void reclaim(struct supervisor *s, struct reclaim_rule *rule, uint32_t bucket,
+		    uint32_t limit)
+{
+	const bool window =
+		limit != BLOB_NO_INDEX && s->policy.blob.limits[limit].kind == KIND_WINDOW;
+	const int64_t long_ago = wallclock_latest(s) - (int64_t)(IDLE / TICKS_PER_NS);
+
+	rule->window = window ? window_at(s, limit, long_ago) : 0;
+	s->patrol.reclaimed += reclaim_record(&s->seg, bucket, rule);
+}
+
+static void patrol_one(struct supervisor *s, struct reclaim_rule *rule, uint32_t bucket)
+{
+	uint32_t limit = BLOB_NO_INDEX;
+
+	if (shm_load(&s->seg.cold[bucket].owner) != COLD_LINKED)
+		return;
+	if (bucket_linked(&s->seg, bucket)) {
+		mend_bucket(s, bucket, &limit);
+		contest_age(&s->seg.hot[bucket]);
+	}
+	reclaim(s, rule, bucket, limit);
+}
+
 static void patrol_slice(struct supervisor *s)
 {
-	for (uint32_t i = 0; i < SLICE && i < s->seg.n_buckets; i++) {
+	const bool full = is_full(s);
+	const uint32_t slice = full ? FULL_SLICE : SLICE;
+	struct reclaim_rule rule = {
+		.now = supervisor_now(s),
+		.idle = full ? IDLE_FULL : IDLE,
+	};
+
+	reclaim_begin(&s->seg, &rule);
+	for (uint32_t i = 0; i < slice && i < s->seg.n_buckets; i++) {
 		const uint32_t bucket = s->patrol.next;
 
 		s->patrol.next = (bucket + 1) % s->seg.n_buckets;
-		if (bucket_linked(&s->seg, bucket)) {
-			mend_bucket(s, bucket);
-			contest_age(&s->seg.hot[bucket]);
-		}
+		patrol_one(s, &rule, bucket);
 	}
 }
 

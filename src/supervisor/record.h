@@ -12,6 +12,7 @@
 #include <ration/ration.h>
 
 #include "client/client.h"
+#include "shm/reclaim.h"
 #include "supervisor/published.h"
 
 /* What a cold line says, copied out once. */
@@ -35,9 +36,11 @@ bool record_is(const struct seg *seg, const struct record *record, const struct 
 const struct blob_numbers *record_numbers(const struct record *record, const struct blob *blob,
 					  uint32_t limit);
 
+/* Linked, and not between two lives (shm/reclaim.h). */
 static inline bool bucket_linked(const struct seg *seg, uint32_t bucket)
 {
-	return shm_load(&seg->cold[bucket].owner) == COLD_LINKED;
+	return shm_load(&seg->cold[bucket].owner) == COLD_LINKED &&
+	       !reclaim_is_dead(&seg->hot[bucket]);
 }
 
 #endif

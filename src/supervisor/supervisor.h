@@ -57,6 +57,8 @@ struct patrol {
 	uint32_t next_stamp; /* the same for stamps */
 	uint32_t behind;     /* buckets still to be looked at because of an older policy */
 	uint64_t repaired;
+	uint64_t reclaimed;
+	uint64_t full; /* as it was counted last */
 };
 
 struct supervisor {
