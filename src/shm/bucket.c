@@ -426,8 +426,7 @@ bool bucket_repair(struct seg_hot *hot, seg_clock *clock, void *user)
 
 		bucket_refund_look(hot, &pair);
 		now = clock(user);
-		if (pair.word[0] == RECORD_DEAD ||
-		    pair.word[0] <= bucket_tat_limit(now, tolerance))
+		if (pair.word[0] == RECORD_DEAD || pair.word[0] <= bucket_tat_limit(now, tolerance))
 			return false;
 		next[0] = now + tolerance;
 		next[1] = raised(pair.word[1], pair.word[0] - next[0]);

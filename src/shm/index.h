@@ -29,7 +29,7 @@ struct bucket_spec {
 	enum seg_kind kind;
 	uint64_t numbers;
 	uint64_t max_debt; /* units; 0: no bound of its own */
-	uint64_t now; /* ticks; the clock that `state` was made from */
+	uint64_t now;      /* ticks; the clock that `state` was made from */
 	/*
 	 * First values of the state words; a token bucket starts full: state[0], the TAT, is now. Its state[1], the
 	 * refund sum, goes on from whatever it was; state[3] of kinds with an extent is that.

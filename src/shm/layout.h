@@ -83,7 +83,8 @@ struct seg_control {
 				       socket */
 	shm_word wall_offset; /* wall clock in ns since 1970 minus ticks / 8, two's complement;
 				 written by the supervisor, read by acquires with windows */
-	shm_word horizon; /* written by whoever reclaims: what ended lives counted had happened before
+	shm_word
+		horizon; /* written by whoever reclaims: what ended lives counted had happened before
 			     these ticks; a new life begins no earlier */
 	uint8_t pad0[40];
 	shm_word bucket_hint; /* where to look for a free record next; any value will do */

@@ -94,7 +94,8 @@ static bool repair_words(struct supervisor *s, uint32_t bucket, uint32_t kind, u
 	case KIND_WINDOW:
 		return limit != BLOB_NO_INDEX &&
 		       /* The latest that may have begun: no earlier one for a clock that was set back. */
-		       window_repair(hot, window_at(s, limit, wallclock_latest(s)), supervisor_now(s));
+		       window_repair(hot, window_at(s, limit, wallclock_latest(s)),
+				     supervisor_now(s));
 	case KIND_ROLLING:
 		return limit != BLOB_NO_INDEX &&
 		       rolling_repair(&s->seg, bucket, cell_ticks(s, limit), supervisor_now(s));
