@@ -349,23 +349,39 @@ static uint64_t strict(uint64_t tat, uint64_t before, uint64_t now, bucket_numbe
 	return end > empty ? empty : later(tat, end);
 }
 
-/* Move the TAT so far ahead that nothing is admitted. False: out of attempts, or between two lives. */
-static bool hold_bucket(struct seg_hot *hot, uint64_t hold, seg_clock *clock, void *user,
-			uint64_t *ret_before)
+/* A TAT moved so far ahead that nothing is admitted until that has drained. */
+struct hold {
+	uint64_t ticks;
+	uint64_t refunds; /* loaded before it */
+	uint64_t before, after;
+};
+
+/* False: out of attempts, or between two lives. */
+static bool hold_bucket(struct seg_hot *hot, seg_clock *clock, void *user, struct hold *hold)
 {
+	hold->refunds = shm_load(&hot->state[1]);
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
 		uint64_t tat = shm_load(&hot->state[0]);
 
 		if (tat == RECORD_DEAD)
 			return false;
-		*ret_before = tat;
-		if (shm_cas(&hot->state[0], &tat, later(tat, clock(user)) + hold))
+		hold->before = tat;
+		hold->after = later(tat, clock(user)) + hold->ticks;
+		if (shm_cas(&hot->state[0], &tat, hold->after))
 			return true;
 	}
 	return false;
 }
 
-static void release_bucket(struct seg_hot *hot, uint64_t hold, uint64_t before, bucket_numbers from,
+/* What was charged since, at most: where the hold is left so late that it has drained, under the new numbers. */
+static uint64_t charged_since(const struct hold *hold, const struct bucket_pair *pair)
+{
+	const uint64_t now = pair->word[0] + (pair->word[1] - hold->refunds);
+
+	return now > hold->after ? now - hold->after : 0;
+}
+
+static void release_bucket(struct seg_hot *hot, const struct hold *hold, bucket_numbers from,
 			   bucket_numbers to, seg_clock *clock, void *user)
 {
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
@@ -375,10 +391,11 @@ static void release_bucket(struct seg_hot *hot, uint64_t hold, uint64_t before, 
 		bucket_refund_look(hot, &pair);
 		now = clock(user);
 		next[0] = now;
-		if (pair.word[0] > now + hold)
-			next[0] += converted(pair.word[0] - hold - now, from, to);
-		next[0] = strict(next[0], before, now, from, to);
-		next[0] += next[0] == before;
+		if (pair.word[0] > now + hold->ticks)
+			next[0] += converted(pair.word[0] - hold->ticks - now, from, to);
+		next[0] = strict(next[0], hold->before, now, from, to);
+		next[0] = later(next[0], now + charged_since(hold, &pair));
+		next[0] += next[0] == hold->before;
 		if (next[0] >= pair.word[0])
 			return; /* so late that the hold itself has drained */
 		next[1] = raised(pair.word[1], pair.word[0] - next[0]);
@@ -390,13 +407,14 @@ static void release_bucket(struct seg_hot *hot, uint64_t hold, uint64_t before, 
 bool bucket_retune(struct seg_hot *hot, bucket_numbers numbers, seg_clock *clock, void *user)
 {
 	const bucket_numbers old = shm_load_relaxed(&hot->numbers);
-	const uint64_t hold = later(bucket_tolerance(old), bucket_tolerance(numbers)) + 2;
-	uint64_t before;
+	struct hold hold = {
+		.ticks = later(bucket_tolerance(old), bucket_tolerance(numbers)) + 2,
+	};
 
-	if (!hold_bucket(hot, hold, clock, user, &before))
+	if (!hold_bucket(hot, clock, user, &hold))
 		return false;
 	shm_store(&hot->numbers, numbers);
-	release_bucket(hot, hold, before, old, numbers, clock, user);
+	release_bucket(hot, &hold, old, numbers, clock, user);
 	return true;
 }
 

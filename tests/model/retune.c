@@ -75,6 +75,8 @@ static const struct scenario scenarios[] = {
 	 {ACTOR(TAKE(4)), ACTOR(RETUNE), ACTOR(TAKE(2), TAKE(4)), CLOCK(TICK(1), TICK(2), TICK(4))}, {1, 4, 4, 4}},
 	{"smaller burst", {ACTOR(TAKE(2)), ACTOR(RETUNE), ACTOR(TAKE(2), TAKE(2))}, {10, 4, 10, 2}, .kills = 1},
 	{"larger burst", {ACTOR(TAKE(2)), ACTOR(RETUNE), ACTOR(TAKE(2), TAKE(4))}, {10, 4, 10, 6}, .kills = 1},
+	{"slower, so late that the hold has drained",
+	 {ACTOR(RETUNE), ACTOR(TAKE(2), TAKE(4)), CLOCK(TICK(2), TICK(12))}, {1, 4, 4, 4}, .kills = 1},
 	{"slower, refund, clock",
 	 {ACTOR(TAKE(4), CANCEL), ACTOR(RETUNE), ACTOR(TAKE(2), TAKE(4)), CLOCK(TICK(2), TICK(3), TICK(9))},
 	 {1, 4, 4, 4}, .kills = 1, .longer = true},
