@@ -76,6 +76,15 @@ static void cancel(enum step_who who)
 	step_done(who);
 }
 
+static void settle_down(enum step_who who)
+{
+	struct outcome *mine = &stage()->outcome[who];
+
+	mine->units -= COST - 1;
+	mine->done = rolling_give_back(&step_seg, &mine->charge, COST - 1);
+	step_done(who);
+}
+
 static void settle_up(enum step_who who)
 {
 	struct outcome *mine = &stage()->outcome[who];
@@ -197,6 +206,8 @@ static const struct step_operation operations[] = {
 	{"cancel", take, cancel, take, check_cancelled},
 	{"cancel in the ring", take_and_roll, cancel, take, check_cancelled},
 	{"cancel while the cell is left", take_earlier, cancel, take, check_cancelled},
+	{"settle down", take, settle_down, take, check_cancelled},
+	{"settle down in the ring", take_and_roll, settle_down, take, check_cancelled},
 	{"settle up", take, settle_up, take, check_debt},
 	{"settle up in a new cell", take_earlier, settle_up, take, check_debt},
 	{"correct", take_and_roll, correct, take, check_corrected},

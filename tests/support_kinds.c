@@ -54,13 +54,15 @@ static uint32_t lines_of(const struct kinds_limit *limit)
 	return limit->kind == KIND_SLOTS ? slots_table_words((uint32_t)limit->amount) / 8 : 0;
 }
 
-bool kinds_insert(struct seg *seg, uint64_t id, struct kinds_limit *limit, uint64_t now)
+enum index_result kinds_insert_by(struct seg *seg, uint32_t slot, uint64_t id,
+				  struct kinds_limit *limit, uint64_t now)
 {
 	struct fill with = {limit, kinds_numbers(limit, limit->amount), now * TICKS_PER_NS};
 	struct bucket_spec spec = {
 		.identity = {{id * UINT64_C(0x9e3779b97f4a7c15) + 1, id}},
 		.kind = limit->kind,
 		.numbers = with.numbers,
+		.now = with.now,
 		.state = {with.now},
 		.extent_lines = lines_of(limit),
 		.fill = fill,
@@ -69,7 +71,12 @@ bool kinds_insert(struct seg *seg, uint64_t id, struct kinds_limit *limit, uint6
 
 	if (limit->kind == KIND_WINDOW)
 		window_first(spec.numbers, kinds_window(limit, now), false, spec.state);
-	return spec.numbers != 0 && index_insert(seg, 0, &spec, &limit->ref) == INDEX_FOUND;
+	return spec.numbers != 0 ? index_insert(seg, slot, &spec, &limit->ref) : INDEX_CORRUPT;
+}
+
+bool kinds_insert(struct seg *seg, uint64_t id, struct kinds_limit *limit, uint64_t now)
+{
+	return kinds_insert_by(seg, 0, id, limit, now) == INDEX_FOUND;
 }
 
 struct instant kinds_instant(uint64_t now)

@@ -24,6 +24,10 @@ struct kinds_limit {
 /* Insert it, full or unused, at `now`, and set ref. id: what no other has. False: no room, or such a limit cannot be. */
 bool kinds_insert(struct seg *seg, uint64_t id, struct kinds_limit *limit, uint64_t now);
 
+/* The same as the worker of that slot, and what index_insert() said; INDEX_CORRUPT: such a limit cannot be. */
+enum index_result kinds_insert_by(struct seg *seg, uint32_t slot, uint64_t id,
+				  struct kinds_limit *limit, uint64_t now);
+
 /* The numbers that it would have with another amount; 0: none. */
 uint64_t kinds_numbers(const struct kinds_limit *limit, uint64_t amount);
 

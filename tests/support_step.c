@@ -18,6 +18,7 @@
 #include "shm/check.h"
 #include "shm/worker.h"
 
+size_t step_trial;
 struct seg step_seg;
 void *step_stage;
 bool step_killed;
@@ -245,8 +246,8 @@ int step_main(const struct step_test *the_test)
 	moment.stage = malloc(test->stage_size);
 	must(pristine && moment.segment && moment.stage);
 	memcpy(pristine, step_seg.base, step_seg.size);
-	for (size_t i = 0; i < n; i++)
-		passed += try_all(&test->operations[i]);
+	for (step_trial = 0; step_trial < n; step_trial++)
+		passed += try_all(&test->operations[step_trial]);
 	printf("Tested: %zu | Passing: %u | Failing: %zu | Crashing: 0\n", n, passed, n - passed);
 	free(pristine);
 	free(moment.segment);

@@ -37,6 +37,7 @@ struct step_test {
 	size_t n_operations;
 };
 
+extern size_t step_trial; /* which of the operations is being tried */
 extern struct seg step_seg;
 extern void *step_stage;
 extern bool step_killed; /* A was, or else it went on */
