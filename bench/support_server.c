@@ -55,6 +55,8 @@ static const char *find_program(const char *name, char *buf, size_t size)
 	const char *path = getenv("PATH");
 	char *places, *place, *rest;
 
+	if (strchr(name, '/'))
+		return name;
 	if (asprintf(&places, "%s:/usr/local/sbin:/usr/sbin:/sbin", path ? path : "/usr/bin") < 0)
 		return NULL;
 	rest = places;
@@ -86,9 +88,10 @@ static _Noreturn void run_program(const struct server *server, const char *progr
 
 bool server_start(struct server *server, const char *const argv[])
 {
-	char program[4096];
+	char buf[4096];
+	const char *program = find_program(argv[0], buf, sizeof(buf));
 
-	if (!find_program(argv[0], program, sizeof(program)))
+	if (!program)
 		return false;
 	fflush(NULL);
 	server->pid = fork();
@@ -110,7 +113,7 @@ static int try_connect(const struct sockaddr *address, socklen_t size)
 }
 
 /* A program that has ended never answers. */
-static bool runs(const struct server *server)
+bool server_runs(const struct server *server)
 {
 	siginfo_t info = {0};
 
@@ -136,7 +139,7 @@ static int connect_patiently(const struct server *server, const void *address, s
 {
 	static const struct timespec pause = {.tv_nsec = 10000000};
 
-	for (int i = 0; i < 500 && runs(server); i++) {
+	for (int i = 0; i < 500 && server_runs(server); i++) {
 		const int fd = try_connect(address, size);
 
 		if (fd >= 0)

@@ -20,10 +20,13 @@ bool server_dir(struct server *server);
 bool server_file(const struct server *server, const char *name, const char *text);
 
 /*
- * Start argv[0] (sought in $PATH and the sbin directories), output to dir/log; it dies with us.
+ * Start argv[0] (a path, or sought in $PATH and the sbin directories), output to dir/log; it dies with us.
  * Returns false if there is no such program.
  */
 bool server_start(struct server *server, const char *const argv[]);
+
+/* Whether the program still runs. */
+bool server_runs(const struct server *server);
 
 /* Connect to dir/name or to a port of 127.0.0.1, for up to 5 seconds while the program runs. A
  * descriptor, or -1 after showing what the program said. */

@@ -66,6 +66,9 @@ Test(text, a_denial_reads_like_a_sentence)
 	d.vendor[0] = '\0';
 	strcpy(d.unit, "tokens");
 	expect_text(&d, acme, "denied: org-rate: 3 of 20 tokens left, needs 5; retry in 20 ms");
+	d.needed = 2;
+	expect_text(&d, acme,
+		    "denied: org-rate: 3 of 20 tokens left, needs 2; paced, retry in 20 ms");
 	d.needed = 21;
 	expect_text(&d, acme, "denied: org-rate: 3 of 20 tokens left, needs 21; can never fit");
 	ration_handle_free(&acme);

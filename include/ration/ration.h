@@ -113,7 +113,7 @@ struct ration_denial {
 	char unit[RATION_NAME_MAX + 1];
 	uint32_t scope; /* RATION_SCOPE_* bits of that limit */
 	uint32_t reserved;
-	uint64_t left;        /* units it could give now */
+	uint64_t left;        /* units it has for this class; if they are enough, it is paced */
 	uint64_t size;        /* units it could ever give at once */
 	uint64_t needed;      /* units this acquire needs of it */
 	uint64_t retry_in_ns; /* from the acquire on; 0 when oversize */

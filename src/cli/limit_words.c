@@ -16,8 +16,6 @@
 
 typedef unsigned long long ull;
 
-#define DAY_NS (UINT64_C(86400) * 1000000000)
-
 __attribute__((format(printf, 2, 3))) static void add(char buf[LIMIT_WORDS_SIZE],
 						      const char *format, ...)
 {
@@ -70,10 +68,7 @@ static void add_period(const struct limit_view *view, char buf[LIMIT_WORDS_SIZE]
 	const struct blob_limit *limit = view->limit;
 	char period[32];
 
-	if (limit->numbers.period_ns == DAY_NS)
-		strcpy(period, "24 h");
-	else
-		words_duration(limit->numbers.period_ns, period, sizeof(period));
+	words_duration(limit->numbers.period_ns, period, sizeof(period));
 	if (limit->kind == KIND_ROLLING)
 		add(buf, " in any %s", period);
 	else if (limit->calendar == CALENDAR_LENGTH)

@@ -31,7 +31,8 @@ char *words_duration(uint64_t ns, char *buf, size_t size)
 		     {1e6, "ms"},       {1e3, "us"},   {1, "ns"}};
 	size_t i = 0;
 
-	while (i < 6 && (double)ns < units[i].ns)
+	/* Days from two on: 24 h, 36 h, 2 days. */
+	while (i < 6 && (double)ns < units[i].ns * (i == 0 ? 2 : 1))
 		i++;
 	snprintf(buf, size, "%.4g %s", (double)ns / units[i].ns, units[i].name);
 	return buf;

@@ -77,14 +77,14 @@ static bool head_holds(const struct ration *ration, const struct chain_head *hea
 
 /* Begin a ticket with the chain that the handle holds, and look at each link on the way. */
 static enum prepared prepare(const struct ration_handle *handle, const struct costs *costs,
-			     uint64_t now, struct chain_head *head,
+			     uint64_t now, uint64_t begun, struct chain_head *head,
 			     bucket_numbers numbers[RATION_LINKS_MAX], struct ration_ticket *ticket)
 {
 	const struct ration *ration = handle->ration;
-	const uint64_t begun = handle_begin(handle);
 	uint32_t class_index;
 	bool admit = true;
 
+	ticket->n_links = 0;
 	*head = handle_head(handle);
 	if (!head_holds(ration, head))
 		return OUT_OF_DATE;
@@ -136,19 +136,37 @@ static void give_back(struct ration *ration, const struct ration_ticket *ticket)
 		freed(ration, &ticket->links[i]);
 }
 
+/* Another was faster at the link that is next. Whether it still admits, in the chain that was prepared. */
+__attribute__((noinline)) static bool look_again(const struct ration_handle *handle, uint64_t begun,
+						 const struct chain_head *head, uint64_t now,
+						 struct ration_ticket *ticket)
+{
+	const struct link link = handle_link(handle, ticket->n_links);
+	struct ration_ticket_link *next = &ticket->links[ticket->n_links];
+
+	return chain_admits(&handle->ration->seg, &link, CHAIN_CLASS(head->flags), next, now) &&
+	       handle_same(handle, begun);
+}
+
 /* True: granted. False: nothing was charged, and it takes a closer look. */
 static bool take_plainly(struct ration_handle *handle, const struct costs *costs, uint64_t now,
 			 struct ration_ticket *ticket)
 {
 	struct ration *ration = handle->ration;
+	const uint64_t begun = handle_begin(handle);
 	bucket_numbers numbers[RATION_LINKS_MAX];
 	struct chain_head head;
 
-	if (prepare(handle, costs, now, &head, numbers, ticket) != LOOKED)
+	if (prepare(handle, costs, now, begun, &head, numbers, ticket) != LOOKED)
 		return false;
-	if (chain_charge_plain(&ration->seg, ticket, (uint32_t)head.n_links, numbers, now)) {
-		grant(ration, head.delay, now, 0, ticket);
-		return true;
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		if (chain_charge_plain(&ration->seg, ticket, (uint32_t)head.n_links, numbers,
+				       now)) {
+			grant(ration, head.delay, now, 0, ticket);
+			return true;
+		}
+		if (!look_again(handle, begun, &head, now, ticket))
+			break;
 	}
 	give_back(ration, ticket);
 	return false;

@@ -140,6 +140,9 @@ int ration_denial_text(const struct ration_denial *denial, const struct ration_h
 	if (strcmp(denial->unit, "requests") != 0)
 		append(buf, size, &used, " %s", denial->unit);
 	append(buf, size, &used, " left, needs %" PRIu64 "; ", denial->needed);
+	/* There is enough of it: the rest of the period is to have some, too. */
+	if (ever && denial->left >= denial->needed)
+		append(buf, size, &used, "paced, ");
 	if (ever) {
 		append(buf, size, &used, "retry in ");
 		append_duration(buf, size, &used, denial->retry_in_ns);

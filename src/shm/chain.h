@@ -121,7 +121,8 @@ static inline bool chain_prepare(const struct link *link, const struct charge *c
 
 /*
  * Look at one prepared plain link. True: it admits, nobody of the class or of a more protected one waits for it, the
- * class is marked as one that draws from it, and the ticket's link holds what charging it needs. False: it denies, or something is unusual: chain_look() finds out.
+ * class is marked as one that draws from it, and the ticket's link holds what charging it needs. False: it denies, or
+ * something is unusual: chain_look() finds out.
  */
 static inline bool chain_admits(const struct seg *seg, const struct link *link,
 				uint32_t class_index, struct ration_ticket_link *taken,
@@ -144,13 +145,14 @@ static inline bool chain_admits(const struct seg *seg, const struct link *link,
 }
 
 /*
- * Charge n plain links that chain_admits() found good, under these numbers (link->numbers). True: all of them. False:
- * another was faster at one; the ticket's n_links are charged and to be given back.
+ * Charge plain links that chain_admits() found good, under these numbers (link->numbers), from ticket->n_links to `n`.
+ * True: all of them. False: another was faster at link ticket->n_links. Those before it are charged: look at it again
+ * and go on, or give them back.
  */
 static inline bool chain_charge_plain(struct seg *seg, struct ration_ticket *ticket, uint32_t n,
 				      const bucket_numbers numbers[], uint64_t now)
 {
-	for (ticket->n_links = 0; ticket->n_links < n; ticket->n_links++) {
+	for (; ticket->n_links < n; ticket->n_links++) {
 		struct ration_ticket_link *link = &ticket->links[ticket->n_links];
 
 		/* All n were written: NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage) */

@@ -123,9 +123,7 @@ static enum take deny(const struct plan *plan, struct shortage *ret_why)
 	const struct demand *demand = plan->demand;
 
 	ret_why->size = minus(amount_of(plan), demand->mark);
-	ret_why->left = plan->turn ? 0
-				   : minus(amount_of(plan),
-					   sum(plan->total, sum(demand->mark, demand->ahead)));
+	ret_why->left = minus(amount_of(plan), sum(plan->total, sum(demand->mark, demand->ahead)));
 	ret_why->retry_at = plan->turn;
 	if (demand->units > ret_why->size)
 		return TAKE_NEVER;

@@ -93,7 +93,8 @@ struct taken {
 struct shortage {
 	uint64_t
 		retry_at; /* ticks; the earliest time the same could be admitted, as far as can be known */
-	uint64_t left; /* units it could give now */
+	uint64_t
+		left; /* units it has for this class; if they are enough, it is paced: not yet its turn */
 	uint64_t size; /* units it could ever give at once */
 };
 

@@ -288,7 +288,7 @@ static enum take deny(const struct plan *plan, struct shortage *ret_why)
 	const struct demand *demand = plan->demand;
 
 	ret_why->size = size_of(plan);
-	ret_why->left = plan->turn ? 0 : minus(plan->room, sum(demand->mark, demand->ahead));
+	ret_why->left = minus(plan->room, sum(demand->mark, demand->ahead));
 	ret_why->retry_at = plan->turn;
 	if (demand->units > ret_why->size)
 		return TAKE_NEVER;
