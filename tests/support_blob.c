@@ -94,6 +94,7 @@ static struct blob_numbers limit_numbers(const struct limit_desc *l)
 static void add_limit(struct draft *draft, const struct limit_desc *l)
 {
 	const char *unit = l->unit ? l->unit : "requests";
+	const bool request = !l->unit && !l->has_default; /* as the compiler does it */
 
 	draft->limits[draft->n_limits] = (struct blob_limit){
 		.name = text_of(draft, l->name),
@@ -102,14 +103,14 @@ static void add_limit(struct draft *draft, const struct limit_desc *l)
 		.unit_hash = hash_unit(unit),
 		.kind = l->kind ? l->kind : KIND_BUCKET,
 		.scope = l->scope,
-		.flags = l->flags | (l->has_default ? LIMIT_HAS_DEFAULT_COST : 0),
+		.flags = l->flags | (l->has_default || request ? LIMIT_HAS_DEFAULT_COST : 0),
 		.parent = draft->n_limits,
 		.class_index = BLOB_NO_INDEX,
 		.calendar = l->calendar,
 		.zone = BLOB_NO_INDEX,
 		.offset_ns = l->offset_ns,
 		.mode = mode_of(l->shadow),
-		.default_cost = l->default_cost,
+		.default_cost = request ? 1 : l->default_cost,
 		.hold_ns = l->hold_ns,
 		.numbers = limit_numbers(l),
 	};

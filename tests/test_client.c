@@ -127,6 +127,21 @@ Test(client, a_limit_may_have_a_default_cost)
 	scene_end(&s);
 }
 
+Test(client, a_request_may_cost_more_than_one_by_default)
+{
+	struct policy_desc desc = two_units;
+	struct scene s;
+
+	desc.limits[0].has_default = true;
+	desc.limits[0].default_cost = 5;
+	s = scene_of(&desc);
+	cr_assert_eq(take(&s, "tokens", 1), 0);
+	cr_assert_eq(left(&s, "calls"), 15);
+	cr_assert_eq(take(&s, "tokens", 1), 0, "the second time by the short path");
+	cr_assert_eq(left(&s, "calls"), 10);
+	scene_end(&s);
+}
+
 Test(client, nothing_costs_nothing)
 {
 	struct scene s = scene_of(&two_units);

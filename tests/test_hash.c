@@ -48,7 +48,7 @@ Test(hash, keys_matter)
 
 Test(hash, units)
 {
-	/* What the path of an acquire has as a constant. */
+	/* FNV-1a; what other tests have as a constant. */
 	cr_assert_eq(hash_unit("requests"), UINT32_C(0x66ad5ad3));
 	cr_assert_eq(hash_unit(""), UINT32_C(2166136261));
 	cr_assert(hash_unit("tokens") != hash_unit("points"));

@@ -91,7 +91,7 @@ struct ration_key {
 	const char *resource; /* a model, or a family of endpoints */
 };
 
-/* How much of a unit. A request costs 1 of "requests" unless its costs say otherwise. */
+/* How much of a unit. What costs do not name is charged the limit's default_cost: 1 of "requests". */
 struct ration_cost {
 	const char *unit;
 	uint64_t amount; /* 0 ... RATION_COST_MAX */
@@ -196,7 +196,7 @@ RATION_API void ration_handle_free(struct ration_handle **handle);
 /*
  * Take a cost from every bucket of the key's chain, or from none. Never blocks, makes no system
  * call (but for the first call after a fork or a policy change). Async-signal-safe.
- * costs, n_costs: NULL, 0 is one of "requests". A unit may be named once.
+ * costs, n_costs: a unit may be named once; NULL, 0 names none, so that each default_cost holds.
  * ret_ticket: the ticket when 0 is returned, else one with nothing to settle.
  * ret_denial: optional, written when RATION_DENIED or RATION_OVERSIZE is returned, and with a
  *	shadow grant.

@@ -62,10 +62,11 @@ json_t *answer_error(const char *code, const char *text)
 
 static bool names_unit(const struct ration_cost *costs, size_t n, const char *unit)
 {
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		if (strcmp(costs[i].unit, unit) == 0)
 			return true;
-	return strcmp(unit, "requests") == 0;
+	}
+	return false;
 }
 
 void answer_missing_unit(const struct ration *ration, const char *const key[KEY_FIELDS],

@@ -60,12 +60,9 @@ void quota_resolve(struct quota *quota, const char *const key[KEY_FIELDS],
 
 static uint64_t cost_of(const struct blob *blob, const struct blob_limit *limit, const json_t *cost)
 {
-	const char *unit = blob_text(blob, limit->unit);
-	const json_t *amount = json_object_get(cost, unit);
+	const json_t *amount = json_object_get(cost, blob_text(blob, limit->unit));
 
-	if (amount)
-		return (uint64_t)json_integer_value(amount);
-	return strcmp(unit, "requests") == 0 ? 1 : limit->default_cost;
+	return amount ? (uint64_t)json_integer_value(amount) : limit->default_cost;
 }
 
 void quota_charge(struct quota *quota, const struct quota_chain *chain, const json_t *cost)

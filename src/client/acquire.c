@@ -14,10 +14,10 @@
 #include "shm/slots.h"
 #include "shm/stat.h"
 
-/* Costs with hashed units; one place more for the request itself. */
+/* Costs with hashed units. */
 struct costs {
 	uint32_t n;
-	struct charge charge[RATION_LINKS_MAX + 1];
+	struct charge charge[RATION_LINKS_MAX];
 };
 
 static bool names_unit(const struct costs *costs, uint32_t unit)
@@ -28,9 +28,6 @@ static bool names_unit(const struct costs *costs, uint32_t unit)
 	}
 	return false;
 }
-
-/* FNV-1a of "requests"; a test compares it with hash_unit(). */
-#define UNIT_REQUESTS UINT32_C(0x66ad5ad3)
 
 static bool read_costs(const struct ration_cost *given, size_t n, struct costs *costs)
 {
@@ -47,13 +44,6 @@ static bool read_costs(const struct ration_cost *given, size_t n, struct costs *
 		costs->charge[costs->n++] = (struct charge){unit, given[i].amount};
 	}
 	return true;
-}
-
-/* A request costs one of "requests" unless its costs say otherwise. */
-static void add_request(struct costs *costs)
-{
-	if (!names_unit(costs, UNIT_REQUESTS))
-		costs->charge[costs->n++] = (struct charge){UNIT_REQUESTS, 1};
 }
 
 static uint64_t clock_ticks(void *user)
@@ -138,13 +128,13 @@ static void give_back(struct ration *ration, const struct ration_ticket *ticket)
 
 /* Another was faster at the link that is next. Whether it still admits, in the chain that was prepared. */
 __attribute__((noinline)) static bool look_again(const struct ration_handle *handle, uint64_t begun,
-						 const struct chain_head *head, uint64_t now,
+						 uint32_t class_index, uint64_t now,
 						 struct ration_ticket *ticket)
 {
 	const struct link link = handle_link(handle, ticket->n_links);
 	struct ration_ticket_link *next = &ticket->links[ticket->n_links];
 
-	return chain_admits(&handle->ration->seg, &link, CHAIN_CLASS(head->flags), next, now) &&
+	return chain_admits(&handle->ration->seg, &link, class_index, next, now) &&
 	       handle_same(handle, begun);
 }
 
@@ -165,7 +155,7 @@ static bool take_plainly(struct ration_handle *handle, const struct costs *costs
 			grant(ration, head.delay, now, 0, ticket);
 			return true;
 		}
-		if (!look_again(handle, begun, &head, now, ticket))
+		if (!look_again(handle, begun, CHAIN_CLASS(head.flags), now, ticket))
 			break;
 	}
 	give_back(ration, ticket);
@@ -476,7 +466,6 @@ int client_acquire(struct ration_handle *handle, const struct ration_cost *costs
 	read.n = 0;
 	if (n_costs > 0 && !read_costs(costs, n_costs, &read))
 		return -EINVAL;
-	add_request(&read);
 	result = attachment_ready(ration);
 	if (result != 0)
 		return result;
@@ -496,7 +485,6 @@ bool client_fits(struct ration_handle *handle, const struct ration_cost *costs, 
 
 	if (!read_costs(costs, n_costs, &read))
 		return false;
-	add_request(&read);
 	attempt.costs = &read;
 	if (begin(&attempt, false, client_now(ration)) != 0)
 		return false;

@@ -140,8 +140,8 @@ static inline bool chain_admits(const struct seg *seg, const struct link *link,
 	    (shm_half_load(&hot->kind) & (waiters | mark)) != mark)
 		return false;
 	taken->charged = link->ticks;
-	/* RECORD_DEAD is further ahead than any room. */
-	return taken->word <= now || taken->word - now <= link->room;
+	/* RECORD_DEAD is further ahead than any room; room is some years at most. */
+	return taken->word <= now + link->room;
 }
 
 /*
