@@ -81,7 +81,12 @@ static void op_take_plainly(void *self, const struct op *op)
 		admits = admits && chain_prepare(&links[i], NULL, 0, &me->ticket.links[i]) &&
 			 chain_admits(&world.seg, &links[i], 0, &me->ticket.links[i], at);
 	}
-	if (!admits || !chain_charge_plain(&world.seg, &me->ticket, BUCKETS, numbers, at)) {
+	while (admits && !chain_charge_plain(&world.seg, &me->ticket, BUCKETS, numbers, at)) {
+		const uint32_t next = me->ticket.n_links;
+
+		admits = chain_admits(&world.seg, &links[next], 0, &me->ticket.links[next], at);
+	}
+	if (!admits) {
 		if (op->b)
 			model_fail("the short path is closed");
 		chain_give_back(&world.seg, &me->ticket, now_again, NULL);
