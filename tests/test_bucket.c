@@ -472,6 +472,56 @@ Test(bucket, spent_stays_spent_when_numbers_change)
 	}
 }
 
+/*
+ * Two policies in turn, as often as one likes, while somebody takes whatever there is: over any interval no more than the
+ * larger of both bursts and what comes in at the faster of both rates. That is a bucket itself.
+ */
+static void drain(struct seg_hot *hot, uint64_t now, double ticks, double burst, double *full_at)
+{
+	struct bucket_view view;
+	uint64_t units;
+
+	(void)bucket_look(hot, 0, 0, now, &view);
+	units = bucket_left(&view, now);
+	if (units == 0 || acquire(hot, units, now, &view) != TAKE_ADMIT)
+		return;
+	*full_at = (*full_at > (double)now ? *full_at : (double)now) + (double)units * ticks;
+	cr_assert(*full_at - (double)now <= (burst + 0.01) * ticks * (1 + 1e-6),
+		  "%g units at once, of %g (RATION_SEED=%lu)", (*full_at - (double)now) / ticks,
+		  burst, seed_used);
+}
+
+static double ticks_of(struct limit limit)
+{
+	return (double)limit.period_ns * TICKS_PER_NS / (double)limit.amount;
+}
+
+Test(bucket, policies_in_turn_admit_no_more_than_the_larger)
+{
+	seed(29);
+	for (int i = 0; i < 2000; i++) {
+		const struct limit limits[2] = {random_limit(), random_limit()};
+		const double a = ticks_of(limits[0]), b = ticks_of(limits[1]);
+		const double ticks = a < b ? a : b;
+		const double burst = (double)(limits[0].burst > limits[1].burst ? limits[0].burst
+										: limits[1].burst);
+		uint64_t now = TICKS_PER_SEC;
+		struct seg_hot hot = bucket_of(limits[0], now);
+		double full_at = 0;
+
+		for (int k = 1; k < 40; k++) {
+			drain(&hot, now, ticks, burst, &full_at);
+			now += below((uint64_t)(burst * ticks / 8) + 2);
+			drain(&hot, now, ticks, burst, &full_at);
+			cr_assert(bucket_retune(&hot,
+						bucket_pack(limits[k % 2].amount,
+							    limits[k % 2].period_ns,
+							    limits[k % 2].burst),
+						at, &now));
+		}
+	}
+}
+
 /* Whoever looked under the old numbers must not charge under the new ones. */
 Test(bucket, a_look_from_before_a_change_is_of_no_use_after_it)
 {

@@ -117,6 +117,11 @@ static uint64_t later(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 uint64_t bucket_retry_at(const struct bucket_view *view, uint64_t now)
 {
 	const uint64_t tolerance = bucket_tolerance(view->numbers);
@@ -313,21 +318,50 @@ bool bucket_debit_within(struct seg_hot *hot, uint32_t generation, uint64_t tick
 
 /* --- new numbers --- */
 
-/* What a backlog in ticks comes to under new numbers; never less than is spent, nor more than all of it. */
+/*
+ * What a backlog in ticks comes to under new numbers. Never less than is spent; to a slower rate no more than all of the
+ * new burst, or what it was.
+ */
 static uint64_t converted(uint64_t backlog, bucket_numbers from, bucket_numbers to)
 {
-	const uint64_t empty = bucket_tolerance(to);
-	uint64_t stretched;
+	const uint64_t empty = bucket_tolerance(to),
+		       stretched = bucket_cost(to, units_in(from, backlog) + 1);
 
-	/* What was spent within the old burst is at most all of the new one. Debt stays. */
-	if (backlog >= empty)
-		return backlog > bucket_tolerance(from) + 1 ? backlog : empty;
-	if (backlog == 0 || interval_scaled(to) <= interval_scaled(from))
-		return backlog;
-	stretched = bucket_cost(to, units_in(from, backlog) + 1);
-	if (stretched > empty)
-		stretched = empty;
-	return stretched > backlog ? stretched : backlog;
+	if (backlog == 0)
+		return 0;
+	if (interval_scaled(to) <= interval_scaled(from))
+		return sooner(backlog, later(empty, stretched));
+	return later(backlog, sooner(empty, stretched));
+}
+
+/*
+ * Part of a backlog that the new burst does not hold: nobody is to wait for it, but if the burst grows again soon, it is
+ * spent still. Known for as long as the old burst took to fill.
+ */
+struct overhang {
+	uint64_t ticks;
+	uint64_t until;
+};
+
+static struct overhang known(const struct overhang *o, uint64_t now)
+{
+	if (o->until <= now || o->until - now > BUCKET_HORIZON_MAX || o->ticks > BUCKET_HORIZON_MAX)
+		return (struct overhang){0, 0};
+	return *o;
+}
+
+static uint64_t fitted(uint64_t backlog, bucket_numbers from, bucket_numbers to, uint64_t now,
+		       struct overhang *overhang)
+{
+	const uint64_t full = bucket_tolerance(from);
+	const uint64_t whole = converted(backlog + overhang->ticks, from, to);
+	uint64_t kept = sooner(whole, bucket_tolerance(to));
+
+	if (backlog > full + 1) /* debt stays */
+		kept = later(kept, converted(backlog, from, to));
+	overhang->ticks = whole - kept;
+	overhang->until = later(overhang->until, now + full);
+	return kept;
 }
 
 /*
@@ -384,21 +418,27 @@ static uint64_t charged_since(const struct hold *hold, const struct bucket_pair 
 static void release_bucket(struct seg_hot *hot, const struct hold *hold, bucket_numbers from,
 			   bucket_numbers to, seg_clock *clock, void *user)
 {
+	const struct overhang before = {shm_load(&hot->state[2]), shm_load(&hot->state[3])};
+
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
 		struct bucket_pair pair;
-		uint64_t now, next[2];
+		struct overhang overhang;
+		uint64_t now, backlog = 0, next[2];
 
 		bucket_refund_look(hot, &pair);
 		now = clock(user);
-		next[0] = now;
 		if (pair.word[0] > now + hold->ticks)
-			next[0] += converted(pair.word[0] - hold->ticks - now, from, to);
+			backlog = pair.word[0] - hold->ticks - now;
+		overhang = known(&before, now);
+		next[0] = now + fitted(backlog, from, to, now, &overhang);
 		next[0] = strict(next[0], hold->before, now, from, to);
 		next[0] = later(next[0], now + charged_since(hold, &pair));
 		next[0] += next[0] == hold->before;
 		if (next[0] >= pair.word[0])
 			return; /* so late that the hold itself has drained */
 		next[1] = raised(pair.word[1], pair.word[0] - next[0]);
+		shm_store(&hot->state[2], overhang.ticks);
+		shm_store(&hot->state[3], overhang.until);
 		if (shm_cas_pair(hot->state, pair.word, next))
 			return;
 	}

@@ -154,7 +154,8 @@ bool bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint
 
 /*
  * Give a linked bucket new numbers; what was spent stays spent, in units, and older tickets give
- * nothing back. First the TAT moves so far ahead that neither the old nor the new numbers admit
+ * nothing back. What a smaller burst does not hold is kept in state[2] (ticks; state[3]: until when), which only this
+ * function reads: should the burst grow again before the old one would have filled, it is spent still. First the TAT moves so far ahead that neither the old nor the new numbers admit
  * anything, so that whoever looked before fails its CAS; then the numbers change; then the TAT comes
  * back to what the backlog is worth, never to the value it had. Killed in between, the bucket stays
  * empty for a burst's time. The clock is read after each look: a supervisor that was stopped in

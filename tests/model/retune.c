@@ -31,6 +31,25 @@ static void op_retune(void *self, const struct op *op)
 		bucket_retune(hot, numbers_of(scenario->with[NEW_TICKS], scenario->with[NEW_BURST]),
 			      now_again, NULL);
 }
+
+/* To what they were. */
+static void op_retune_back(void *self, const struct op *op)
+{
+	struct seg_hot *hot = &world.seg.hot[taken_from.bucket];
+
+	(void)self;
+	(void)op;
+	if (!tuned()->tuned)
+		return;
+	tuned()->tuned = 0; /* killed on the way, it is either */
+	(void)bucket_retune(hot, numbers_of(scenario->with[TICKS], scenario->with[BURST]),
+			    now_again, NULL);
+}
+#define RETUNE_BACK                                                                                \
+	{                                                                                          \
+		op_retune_back, "retune back", 0, 0                                                \
+	}
+
 #define RETUNE                                                                                     \
 	{                                                                                          \
 		op_retune, "retune", 0, 0                                                          \
@@ -74,6 +93,10 @@ static const struct scenario scenarios[] = {
 	{"slower, clock",
 	 {ACTOR(TAKE(4)), ACTOR(RETUNE), ACTOR(TAKE(2), TAKE(4)), CLOCK(TICK(1), TICK(2), TICK(4))}, {1, 4, 4, 4}},
 	{"smaller burst", {ACTOR(TAKE(2)), ACTOR(RETUNE), ACTOR(TAKE(2), TAKE(2))}, {10, 4, 10, 2}, .kills = 1},
+	{"smaller burst, and back", {ACTOR(TAKE(4)), ACTOR(RETUNE, RETUNE_BACK), ACTOR(TAKE(2), TAKE(2))}, {10, 4, 10, 2}, .kills = 1},
+	{"smaller burst, slower, and back",
+	 {ACTOR(TAKE(4)), ACTOR(RETUNE, RETUNE_BACK), ACTOR(TAKE(1), TAKE(3)), CLOCK(TICK(5))}, {10, 4, 20, 1}, .kills = 1},
+	{"larger burst, and back", {ACTOR(TAKE(4)), ACTOR(RETUNE, RETUNE_BACK), ACTOR(TAKE(2), TAKE(4))}, {10, 2, 10, 4}, .kills = 1},
 	{"larger burst", {ACTOR(TAKE(2)), ACTOR(RETUNE), ACTOR(TAKE(2), TAKE(4))}, {10, 4, 10, 6}, .kills = 1},
 	{"slower, so late that the hold has drained",
 	 {ACTOR(RETUNE), ACTOR(TAKE(2), TAKE(4)), CLOCK(TICK(2), TICK(12))}, {1, 4, 4, 4}, .kills = 1},
