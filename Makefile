@@ -217,7 +217,7 @@ check: deps-test
 
 # Few attempts, counters, places in line and cells, so that running out of them is explored too.
 MODEL_FLAGS = -O2 -g -Wno-missing-field-initializers -include tests/model/yield.h -DCAS_ATTEMPTS=3 -DSTAT_CELLS=4u -DQUEUE_PLACES=3u \
-	-DROLLING_CELLS=2u -DROLLING_RING=3u
+	-DROLLING_CELLS=2u -DROLLING_RING=3u -DNAME_BYTES_MAX=64u
 MODEL_C    := $(call sources,shm)
 MODEL_AREA  = $(firstword $(subst -, ,$(notdir $(basename $(1)))))
 mutate      = MODEL_CC="$(CC) $(filter-out -I%,$(LANGUAGE)) $(MODEL_FLAGS)" MODEL_ENGINE="$(MODEL_ENGINE)" tests/model/mutate.sh $(B)/model

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "shm/bucket.h"
-#include "shm/names.h"
 #include "shm/worker.h"
 #include "support_seg.h"
 
@@ -173,47 +172,5 @@ Test(index, each_half_done_insert_is_recovered)
 
 	seg.workers[1].claim = 1000; /* a stray write */
 	index_recover(&seg, 1);
-	seg_verify(&seg, NOW, true);
-}
-
-Test(index, names_are_stored_once_and_come_back)
-{
-	struct seg seg = seg_make(100, 1);
-	char long_name[301], buf[400];
-	uint32_t ref, again;
-
-	memset(long_name, 'n', 300);
-	long_name[300] = '\0';
-	ref = names_intern(&seg, "acme");
-	again = names_intern(&seg, "acme");
-	cr_assert(ref != 0 && ref == again);
-	names_copy(&seg, ref, buf, sizeof(buf));
-	cr_assert_str_eq(buf, "acme");
-	ref = names_intern(&seg, long_name);
-	names_copy(&seg, ref, buf, sizeof(buf));
-	cr_assert_str_eq(buf, long_name);
-	names_copy(&seg, ref, buf, 5);
-	cr_assert_str_eq(buf, "nnnn");
-	names_copy(&seg, 0, buf, sizeof(buf));
-	cr_assert_str_eq(buf, "");
-	names_copy(&seg, UINT32_MAX, buf, sizeof(buf));
-	cr_assert_str_eq(buf, "?");
-	seg.name_cells[ref - 1].size = 100000;
-	names_copy(&seg, ref, buf, sizeof(buf));
-	cr_assert_str_eq(buf, "?");
-}
-
-Test(index, a_full_name_table_costs_only_names)
-{
-	struct seg seg = seg_make(200, 1);
-	char name[64];
-	uint32_t stored = 0;
-
-	for (int i = 0; i < 1000; i++) {
-		snprintf(name, sizeof(name), "a tenant with quite a long name, number %d", i);
-		stored += names_intern(&seg, name) != 0;
-	}
-	cr_assert(stored > 100 && stored < 1000);
-	seg_bucket(&seg, 1, 1, 1, NOW);
 	seg_verify(&seg, NOW, true);
 }

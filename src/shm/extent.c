@@ -17,28 +17,28 @@ static uint32_t claim_run(struct seg *seg, uint32_t bucket, uint32_t first, uint
 	return lines;
 }
 
-/* The first line at or after `from` that begins `lines` free ones, or n_extents. */
-static uint32_t find_run(const struct seg *seg, uint32_t from, uint32_t lines)
+/* The first line at or after `from` that begins `lines` free ones, or `end`. */
+static uint32_t find_run(const struct seg *seg, uint32_t from, uint32_t end, uint32_t lines)
 {
 	uint32_t run = 0;
 
-	for (uint32_t i = from; i < seg->n_extents; i++) {
+	for (uint32_t i = from; i < end; i++) {
 		run = shm_half_load(&seg->extent_owners[i]) == 0 ? run + 1 : 0;
 		if (run == lines)
 			return i + 1 - lines;
 	}
-	return seg->n_extents;
+	return end;
 }
 
 /* Each round either claims a run, or leaves behind a line that another has. */
-static bool claim_from(struct seg *seg, uint32_t bucket, uint32_t from, uint32_t lines,
-		       uint32_t *ret_first)
+static bool claim_from(struct seg *seg, uint32_t bucket, uint32_t from, uint32_t end,
+		       uint32_t lines, uint32_t *ret_first)
 {
-	while (from < seg->n_extents) {
-		const uint32_t first = find_run(seg, from, lines);
+	while (from < end) {
+		const uint32_t first = find_run(seg, from, end, lines);
 		uint32_t claimed;
 
-		if (first == seg->n_extents)
+		if (first == end)
 			return false;
 		claimed = claim_run(seg, bucket, first, lines);
 		if (claimed == lines) {
@@ -51,31 +51,43 @@ static bool claim_from(struct seg *seg, uint32_t bucket, uint32_t from, uint32_t
 	return false;
 }
 
-bool extent_claim(struct seg *seg, uint32_t bucket, uint32_t lines, uint32_t *ret_first)
+bool extent_claim_below(struct seg *seg, uint32_t bucket, uint32_t lines, uint32_t end,
+			uint32_t *ret_first)
 {
-	const uint32_t hint =
-		(uint32_t)(shm_load_relaxed(&seg->control->extent_hint) % seg->n_extents);
+	const uint32_t hint = (uint32_t)(shm_load_relaxed(&seg->control->extent_hint) % end);
 
 	if (lines == 0 || lines > EXTENT_LINES_MAX)
 		return false;
-	if (!claim_from(seg, bucket, hint, lines, ret_first) &&
-	    !claim_from(seg, bucket, 0, lines, ret_first)) {
-		shm_add(&seg->control->full, 1);
+	if (!claim_from(seg, bucket, hint, end, lines, ret_first) &&
+	    !claim_from(seg, bucket, 0, end, lines, ret_first))
 		return false;
-	}
 	shm_store_relaxed(&seg->control->extent_hint, *ret_first + lines);
 	return true;
 }
 
+bool extent_claim(struct seg *seg, uint32_t bucket, uint32_t lines, uint32_t *ret_first)
+{
+	const bool claimed = extent_claim_below(seg, bucket, lines, seg->n_extents, ret_first);
+
+	if (!claimed)
+		shm_add(&seg->control->full, 1);
+	return claimed;
+}
+
 void extent_free(struct seg *seg, uint32_t bucket, uint32_t first, uint32_t lines)
 {
+	bool any = false;
+
 	if (first > seg->n_extents || lines > seg->n_extents - first)
 		return;
-	for (uint32_t i = 0; i < lines; i++) {
+	for (uint32_t i = first; i < first + lines; i++) {
 		uint32_t owner = bucket + 1;
 
-		(void)shm_half_cas(&seg->extent_owners[first + i], &owner, 0);
+		if (shm_half_load(&seg->extent_owners[i]) == owner)
+			any |= shm_half_cas(&seg->extent_owners[i], &owner, 0);
 	}
+	if (any)
+		shm_add(&seg->control->lines_freed, 1);
 }
 
 shm_word *extent_words(const struct seg *seg, uint32_t bucket, uint32_t *ret_words)

@@ -6,30 +6,12 @@
 
 #include "shm/bucket.h"
 #include "shm/extent.h"
+#include "shm/list.h"
 #include "shm/names.h"
 
 static shm_word *head_of(const struct seg *seg, struct hash128 identity)
 {
 	return &seg->heads[identity.word[0] & (seg->n_heads - 1)];
-}
-
-/* A head or next field names its record plus one. */
-static uint32_t head_first(uint64_t head)
-{
-	return (uint32_t)head;
-}
-
-#define HEAD_TAG (UINT64_C(1) << 32)
-
-static uint64_t head_with(uint64_t head, uint32_t first)
-{
-	return (head & ~UINT64_C(0xffffffff)) | first;
-}
-
-/* Whether nothing has left the chain since its head was loaded as `before`. */
-static bool same_tag(const shm_word *head, uint64_t before)
-{
-	return (shm_load(head) ^ before) >> 32 == 0;
 }
 
 /* Acquire, so that the tag is not loaded before what it vouches for. */
@@ -76,9 +58,9 @@ enum index_result index_find(const struct seg *seg, struct hash128 identity,
 		/* Pairs with the push: a record that a head names is completely filled in. */
 		const uint64_t first = shm_load(head);
 		struct bucket_ref found;
-		const enum index_result result = search(seg, head_first(first), identity, &found);
+		const enum index_result result = search(seg, list_first(first), identity, &found);
 
-		if (!same_tag(head, first))
+		if (!list_same_tag(head, first))
 			continue;
 		if (result == INDEX_FOUND)
 			*ret_ref = found;
@@ -162,11 +144,7 @@ static void fill_record(struct seg *seg, uint32_t bucket, const struct bucket_sp
 	struct seg_hot *hot = &seg->hot[bucket];
 	struct seg_cold *cold = &seg->cold[bucket];
 
-	for (int i = 0; i < 6; i++) {
-		const char *name = spec->names[i];
-
-		shm_half_store(&cold->names[i], name ? names_intern(seg, name) : 0);
-	}
+	names_give(seg, bucket, spec->names);
 	shm_half_store(&cold->scope, spec->scope);
 	shm_store_relaxed(&cold->admitted, 0);
 	shm_store_relaxed(&cold->denied, 0);
@@ -199,12 +177,12 @@ static enum index_result push(struct seg *seg, uint32_t slot, uint32_t bucket,
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
 		struct bucket_ref found = {bucket, shm_half_load(&seg->hot[bucket].generation)};
 		const uint64_t before = first;
-		enum index_result result = search(seg, head_first(first), identity, &found);
+		enum index_result result = search(seg, list_first(first), identity, &found);
 
 		if (result == INDEX_ABSENT) {
-			shm_half_store(&seg->cold[bucket].next, head_first(first));
+			shm_half_store(&seg->cold[bucket].next, list_first(first));
 			/* The tag is compared too: it fails if the search was led astray. */
-			if (!shm_cas(head, &first, head_with(first, bucket + 1)))
+			if (!shm_cas(head, &first, list_with(first, bucket + 1)))
 				continue;
 			link_done(seg, slot, bucket);
 			*ret_ref = found;
@@ -273,48 +251,13 @@ void index_recover(struct seg *seg, uint32_t slot)
 	}
 }
 
-/* Whether the chain holds a record, and the one before it (UINT32_MAX: it is the first). */
-static enum index_result find_link(const struct seg *seg, uint64_t first, uint32_t bucket,
-				   uint32_t *ret_before)
-{
-	uint32_t next = head_first(first);
-
-	*ret_before = UINT32_MAX;
-	for (uint32_t i = 0; next != 0; i++) {
-		if (next == bucket + 1)
-			return INDEX_FOUND;
-		if (next - 1 >= seg->n_buckets || i > SEG_CHAIN_MAX)
-			return INDEX_CORRUPT;
-		*ret_before = next - 1;
-		next = shm_half_load(&seg->cold[next - 1].next);
-	}
-	return INDEX_ABSENT;
-}
-
-/*
- * Out first, then the tag: whoever loads the new tag cannot come to the record any more. A record before it that was
- * found stays there: nobody else removes, and others only add in front.
- */
 bool index_unlink(struct seg *seg, uint32_t bucket)
 {
-	const uint64_t chain = shm_load(&seg->hot[bucket].identity[0]);
-	shm_word *head = &seg->heads[chain & (seg->n_heads - 1)];
-	uint64_t first = shm_load(head);
+	const struct list chain = {
+		.head = &seg->heads[shm_load(&seg->hot[bucket].identity[0]) & (seg->n_heads - 1)],
+		.next = &seg->cold[0].next,
+		.count = seg->n_buckets,
+	};
 
-	for (int i = 0; i < CAS_ATTEMPTS; i++) {
-		const uint32_t next = shm_half_load(&seg->cold[bucket].next);
-		uint64_t after = first;
-		uint32_t before;
-		const enum index_result found = find_link(seg, first, bucket, &before);
-
-		if (found == INDEX_CORRUPT)
-			return false;
-		if (found == INDEX_FOUND && before == UINT32_MAX)
-			after = head_with(first, next);
-		else if (found == INDEX_FOUND)
-			shm_half_store(&seg->cold[before].next, next);
-		if (shm_cas(head, &first, after + HEAD_TAG))
-			return true;
-	}
-	return false;
+	return list_remove(&chain, bucket);
 }

@@ -6,11 +6,7 @@
  * find it, and pushed by one CAS on the head of its chain; if that fails the chain is searched
  * again from its new head, so one identity never gets two live records. Dead ones (reclaim.h) are passed over.
  *
- * Only the supervisor takes records out of a chain, and each time it bumps the tag in the chain's head, after the
- * record is out and before it can be used again. Whoever stood on that record meanwhile may have been led into
- * another chain, so nothing that a search says counts unless the tag is still the same afterwards. The tag has 32
- * bits: a worker would have to stand still through 2^32 removals from this one chain. Workers only ever add, so
- * without a removal a head never returns to an earlier value.
+ * Only the supervisor takes records out of a chain, and each time the chain's tag moves: list.h.
  *
  * Killed anywhere: before the push, the record is named in the worker's claim word and
  * index_recover() frees it; after it, the record is simply there.

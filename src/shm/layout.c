@@ -6,9 +6,8 @@
 
 #include <string.h>
 
-/* A name takes 2 cells on average (32 bytes, most tenants' names fit one), a bucket brings one or
- * two new ones. */
-#define NAME_CELLS_PER_BUCKET 2u
+/* There are never more names than lines. */
+#define LINES_PER_NAME_HEAD 4u
 
 static uint64_t mix(uint64_t hash, uint64_t value)
 {
@@ -24,7 +23,7 @@ uint64_t seg_fingerprint(void)
 		sizeof(struct seg_control),
 		sizeof(struct seg_hot),
 		sizeof(struct seg_cold),
-		sizeof(struct seg_name_cell),
+		sizeof(struct seg_name_line),
 		sizeof(struct seg_worker),
 		sizeof(struct seg_region),
 		sizeof(struct seg_extent),
@@ -37,6 +36,9 @@ uint64_t seg_fingerprint(void)
 		offsetof(struct seg_control, bucket_hint),
 		offsetof(struct seg_control, full),
 		offsetof(struct seg_control, freed),
+		offsetof(struct seg_control, unnamed),
+		offsetof(struct seg_control, lines_freed),
+		offsetof(struct seg_control, name_round),
 		offsetof(struct seg_hot, numbers),
 		offsetof(struct seg_hot, generation),
 		offsetof(struct seg_hot, kind),
@@ -46,9 +48,9 @@ uint64_t seg_fingerprint(void)
 		offsetof(struct seg_cold, names),
 		offsetof(struct seg_cold, admitted),
 		offsetof(struct seg_cold, denied),
-		offsetof(struct seg_name_cell, size),
-		offsetof(struct seg_name_cell, hash),
-		offsetof(struct seg_name_cell, text),
+		offsetof(struct seg_name_line, size),
+		offsetof(struct seg_name_line, hash),
+		offsetof(struct seg_name_line, text),
 		offsetof(struct seg_worker, claim),
 		offsetof(struct seg_worker, policy_generation),
 		offsetof(struct seg_waiter, arrival),
@@ -82,14 +84,13 @@ static uint64_t round_up(uint64_t n, uint64_t to)
 static uint64_t plan(const struct seg_config *config, struct seg_section sections[SEC_COUNT])
 {
 	const uint32_t heads = power_of_two_above(config->buckets);
+	const uint32_t name_heads = power_of_two_above(config->extents / LINES_PER_NAME_HEAD);
 	const struct seg_section wanted[SEC_COUNT] = {
 		[SEC_CONTROL] = {0, sizeof(struct seg_control), 1},
 		[SEC_HEADS] = {0, sizeof(shm_word), heads},
 		[SEC_HOT] = {0, sizeof(struct seg_hot), config->buckets},
 		[SEC_COLD] = {0, sizeof(struct seg_cold), config->buckets},
-		[SEC_NAME_HEADS] = {0, sizeof(shm_word), heads},
-		[SEC_NAME_CELLS] = {0, sizeof(struct seg_name_cell),
-				    config->buckets * NAME_CELLS_PER_BUCKET + 64},
+		[SEC_NAME_HEADS] = {0, sizeof(shm_word), name_heads},
 		[SEC_WORKERS] = {0, sizeof(struct seg_worker), config->workers},
 		[SEC_REGIONS] = {0, sizeof(struct seg_region), config->workers},
 		[SEC_EXTENTS] = {0, sizeof(struct seg_extent), config->extents},
@@ -148,7 +149,6 @@ static void view(void *mem, uint64_t size, uint64_t epoch_ns,
 		.hot = (void *)(base + sections[SEC_HOT].offset),
 		.cold = (void *)(base + sections[SEC_COLD].offset),
 		.name_heads = (void *)(base + sections[SEC_NAME_HEADS].offset),
-		.name_cells = (void *)(base + sections[SEC_NAME_CELLS].offset),
 		.workers = (void *)(base + sections[SEC_WORKERS].offset),
 		.regions = (void *)(base + sections[SEC_REGIONS].offset),
 		.extents = (void *)(base + sections[SEC_EXTENTS].offset),
@@ -158,7 +158,6 @@ static void view(void *mem, uint64_t size, uint64_t epoch_ns,
 		.n_heads = sections[SEC_HEADS].count,
 		.n_buckets = sections[SEC_HOT].count,
 		.n_name_heads = sections[SEC_NAME_HEADS].count,
-		.n_name_cells = sections[SEC_NAME_CELLS].count,
 		.n_workers = sections[SEC_WORKERS].count,
 		.n_extents = sections[SEC_EXTENTS].count,
 		.n_queues = sections[SEC_QUEUES].count,

@@ -4,15 +4,15 @@
  *
  * The segment is a header page and a row of sections, each an array of equal cells:
  *
- *	header | control | heads | hot | cold | name heads | name cells | workers | regions |
- *	extents | extent owners | queues
+ *	header | control | heads | hot | cold | name heads | workers | regions | extents |
+ *	extent owners | queues | contests
  *
  *	heads		one word for each hash chain of the index: [tag 32 | bucket + 1, 0 ends it]
  *	hot, cold	bucket i is hot[i] (all an acquire touches) and cold[i] (all the rest)
- *	name heads, name cells	names for people to read, each stored once (names.h)
+ *	name heads	one word for each hash chain of names for people to read (names.h)
  *	workers		one line for each worker slot
  *	regions		one statistics cache for each worker slot (stat.h)
- *	extents		more words for the kinds that need them: rings and slots (extent.h)
+ *	extents		lines for what a record does not hold itself: rings, slots, names (extent.h)
  *	queues		where those who wait for a bucket stand in line (queue.h)
  *
  * Who writes what stands beside each field. Any worker may scribble over all of it, so nothing read
@@ -46,7 +46,6 @@ enum seg_section_id {
 	SEC_HOT,
 	SEC_COLD,
 	SEC_NAME_HEADS,
-	SEC_NAME_CELLS,
 	SEC_WORKERS,
 	SEC_REGIONS,
 	SEC_EXTENTS,
@@ -88,13 +87,18 @@ struct seg_control {
 			     these ticks; a new life begins no earlier */
 	uint8_t pad0[40];
 	shm_word bucket_hint; /* where to look for a free record next; any value will do */
-	shm_word name_next;   /* first unused name cell */
 	shm_word full;        /* inserts that found no room */
 	shm_word corrupt;     /* impossible values met */
 	shm_word repaired;    /* impossible values put right */
 	shm_word extent_hint; /* where to look for free extent lines next; any value will do */
 	shm_word freed;       /* records that became free again: a full table is searched anew */
 	shm_word exhausted;   /* `freed` + 1 as it was when no record was free */
+	shm_word unnamed;     /* names that found no room */
+	shm_word lines_freed; /* times that extent lines became free again */
+	shm_word name_full;   /* what no room was found for, and when (names.c) */
+	shm_half name_round;  /* the supervisor's rounds over names in use (names.h) */
+	shm_half reserved0;
+	shm_word reserved[5];
 };
 
 /*
@@ -130,7 +134,7 @@ struct seg_cold {
 	shm_word owner;    /* COLD_FREE, COLD_LINKED, or the worker that is filling it in */
 	shm_half next;     /* next record + 1 of the same chain */
 	shm_half scope;    /* RATION_SCOPE_* bits */
-	shm_half names[6]; /* enum seg_name: first name cell + 1; 0: none */
+	shm_half names[6]; /* enum seg_name: references (names.h); 0: none */
 	shm_word admitted; /* acquires, spilled from the workers' caches */
 	shm_word denied;
 	shm_word
@@ -159,12 +163,12 @@ enum seg_name {
 #define COLD_FREE   UINT64_C(0)
 #define COLD_LINKED UINT64_MAX
 
-/* One name, in as many consecutive cells as it needs (names.h). */
-struct seg_name_cell {
-	shm_half next; /* first cell + 1 of the next name of the same chain */
-	shm_half size; /* bytes in text, without the terminator */
-	uint64_t hash;
-	char text[16]; /* the first bytes; the others continue through the following cells */
+/* One name, in as many consecutive extent lines as it needs (names.h). */
+struct seg_name_line {
+	shm_half next; /* first line + 1 of the next name of the same chain */
+	shm_half size; /* bytes in text, without a terminator */
+	shm_word hash;
+	shm_word text[6]; /* the first bytes; the others continue through the following lines */
 };
 
 /* Written by the worker (claim, generation) and by whoever gives and takes the slot (identity). */
@@ -186,7 +190,7 @@ struct seg_region {
 	shm_word stat[STAT_CELLS];
 };
 
-/* A line of an extent. Whose it is stands in the extent owners: record + 1, or 0. */
+/* A line of an extent. Whose it is stands in the extent owners (extent.h). */
 struct seg_extent {
 	shm_word word[8];
 };
@@ -222,11 +226,11 @@ struct seg_contest {
 #define SEG_CONTESTS 512u
 
 _Static_assert(sizeof(struct seg_header) <= SEG_PAGE, "the header fits its page");
-_Static_assert(sizeof(struct seg_control) == (size_t)2 * SEG_LINE, "policy word alone on its line");
+_Static_assert(sizeof(struct seg_control) == (size_t)3 * SEG_LINE, "policy word alone on its line");
 _Static_assert(sizeof(struct seg_hot) == SEG_LINE, "one line for each link of an acquire");
 _Static_assert(sizeof(struct seg_cold) == SEG_LINE, "one line");
 _Static_assert(sizeof(struct seg_worker) == SEG_LINE, "no two workers share a line");
-_Static_assert(sizeof(struct seg_name_cell) == 32, "two to a line");
+_Static_assert(sizeof(struct seg_name_line) == SEG_LINE, "one line");
 _Static_assert(offsetof(struct seg_hot, state) == 0, "16-byte aligned for shm_cas_pair()");
 _Static_assert(offsetof(struct seg_hot, numbers) == 32, "layout");
 _Static_assert(offsetof(struct seg_hot, generation) == 40, "layout");
@@ -251,8 +255,9 @@ struct seg_config {
 	uint32_t queues;  /* a power of two; 0: SEG_QUEUES_DEFAULT */
 };
 
-#define SEG_EXTENTS_DEFAULT(buckets) ((buckets) / 4 + 256)
-#define SEG_EXTENTS_MAX              (UINT32_C(1) << 24)
+/* A name of up to 48 bytes takes one line; a bucket brings one new name or none. */
+#define SEG_EXTENTS_DEFAULT(buckets) ((buckets) + (buckets) / 2 + 256)
+#define SEG_EXTENTS_MAX              (UINT32_C(1) << 25)
 #define SEG_QUEUES_DEFAULT           256u
 #define SEG_QUEUES_MAX               (UINT32_C(1) << 16)
 
@@ -272,7 +277,6 @@ struct seg {
 	struct seg_hot *hot;
 	struct seg_cold *cold;
 	shm_word *name_heads;
-	struct seg_name_cell *name_cells;
 	struct seg_worker *workers;
 	struct seg_region *regions;
 	struct seg_extent *extents;
@@ -282,7 +286,6 @@ struct seg {
 	uint32_t n_heads; /* a power of two */
 	uint32_t n_buckets;
 	uint32_t n_name_heads; /* a power of two */
-	uint32_t n_name_cells;
 	uint32_t n_workers;
 	uint32_t n_extents;
 	uint32_t n_queues; /* a power of two */

@@ -6,7 +6,7 @@
  * newer policy may still make a bucket with older numbers. So a slice of all buckets is gone over
  * every second: words that cannot be true are put right, and numbers are compared with the policy.
  * While a worker lags behind, every bucket whose numbers carry another generation's stamp is looked
- * at every second.
+ * at every second. What is not in use any more, records and then names, is freed along the way.
  */
 #include "client/client.h"
 #include "shm/contest.h"
@@ -232,6 +232,14 @@ static void patrol_slice(struct supervisor *s)
 	}
 }
 
+/* Names are freed some rounds after the last record that has them. */
+static void patrol_names(struct supervisor *s)
+{
+	struct sweep *sweep = &s->patrol.names;
+
+	sweep_slice(&s->seg, sweep, sweep_is_short(&s->seg, sweep) ? FULL_SLICE : SLICE);
+}
+
 /*
  * `behind` counts down only while nobody lags, so every bucket is passed once more after the last
  * worker has caught up.
@@ -283,6 +291,7 @@ static int on_second(sd_event_source *source, uint64_t usec, void *user)
 	roster_tell(s);
 	patrol_stamps(s);
 	patrol_slice(s);
+	patrol_names(s);
 	sd_event_source_set_time_relative(source, PATROL_USEC);
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }

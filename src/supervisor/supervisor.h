@@ -23,6 +23,7 @@
 #include "client/memory.h"
 #include "client/wall.h"
 #include "shm/layout.h"
+#include "shm/sweep.h"
 #include "supervisor/ledger.h"
 #include "supervisor/log.h"
 #include "supervisor/options.h"
@@ -59,6 +60,7 @@ struct patrol {
 	uint64_t repaired;
 	uint64_t reclaimed;
 	uint64_t full; /* as it was counted last */
+	struct sweep names;
 };
 
 struct supervisor {

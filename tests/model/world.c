@@ -147,7 +147,6 @@ void world_name(uint32_t offset, char *buf, size_t size)
 		NAME(SEC_HOT, "hot"),
 		NAME(SEC_COLD, "cold"),
 		NAME(SEC_NAME_HEADS, "name_head"),
-		NAME(SEC_NAME_CELLS, "name_cell"),
 		NAME(SEC_WORKERS, "worker"),
 		NAME(SEC_REGIONS, "region"),
 		NAME(SEC_EXTENTS, "extent"),
