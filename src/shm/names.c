@@ -251,9 +251,12 @@ static uint32_t keep(struct seg *seg, const struct seg_cold *cold, const struct 
 	uint32_t lost = 0;
 
 	for (uint32_t i = 0; i < 6; i++) {
-		const uint32_t ref = shm_half_load(&cold->names[i]);
+		uint32_t ref;
 
-		if ((wanted >> i & 1) && ref != NAME_UNKNOWN &&
+		if ((wanted >> i & 1) == 0)
+			continue;
+		ref = shm_half_load(&cold->names[i]);
+		if (ref != NAME_UNKNOWN &&
 		    (mark_name(seg, ref - 1, mark) != MARKED || !name_is(seg, ref - 1, &names[i])))
 			lost |= 1u << i;
 	}

@@ -11,7 +11,7 @@ bool sweep_is_short(const struct seg *seg, const struct sweep *sweep)
 	return shm_load_relaxed(&seg->control->unnamed) != sweep->unnamed;
 }
 
-static void begin_phase(struct sweep *sweep, int phase)
+static void begin_phase(struct sweep *sweep, enum sweep_phase phase)
 {
 	sweep->phase = phase;
 	sweep->next = 0;

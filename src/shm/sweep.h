@@ -13,9 +13,15 @@
 
 #include "shm/layout.h"
 
+enum sweep_phase {
+	SWEEP_BEGIN,
+	SWEEP_MARK,
+	SWEEP_LINES,
+};
+
 /* Where it has got to; all zero at first. Private memory. */
 struct sweep {
-	enum { SWEEP_BEGIN, SWEEP_MARK, SWEEP_LINES } phase;
+	enum sweep_phase phase;
 	uint32_t next; /* record or line */
 	uint32_t mark; /* of this round */
 	uint32_t used; /* lines, so far */
