@@ -205,7 +205,7 @@ static const struct scenario scenarios[] = {
 	{"given again twice while it is freed", {ACTOR(GIVE(1, A)), ACTOR(GIVE(2, A)), ACTOR(ROUND)}, {3, 3, A + 1, 0, true}, .kills = 1, .longer = true},
 	{"given again while it is freed, another comes",
 	 {ACTOR(GIVE(1, A)), ACTOR(GIVE(2, B)), ACTOR(ROUND)}, {3, 3, A + 1, 0, true}, .kills = 1, .longer = true},
-	{"the line of one becomes another's", {ACTOR(GIVE(1, A)), ACTOR(GIVE(2, B)), ACTOR(ROUND, ROUND)}, {3, 1, A + 1, 0, true, true}, .preemptions = 4},
+	{"the line of one becomes another's", {ACTOR(GIVE(1, A)), ACTOR(GIVE(2, B)), ACTOR(ROUND, ROUND)}, {3, 1, A + 1, 0, true, true}, .preemptions = 3},
 	{"the line of one becomes another's", {ACTOR(GIVE(1, A)), ACTOR(GIVE(2, B)), ACTOR(ROUND, ROUND)}, {3, 1, A + 1, 0, true, true}, .longer = true},
 	{"the line of one becomes another's, killed", {ACTOR(GIVE(1, A)), ACTOR(GIVE(2, B)), ACTOR(ROUND)}, {3, 1, A + 1, 0, true, true}, .kills = 1, .longer = true},
 	{"lines of a long one become another's",
