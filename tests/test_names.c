@@ -87,7 +87,7 @@ static void sweep_rounds(struct seg *seg, int n)
 	while (n-- > 0) {
 		struct sweep sweep = {SWEEP_BEGIN};
 
-		sweep_slice(seg, &sweep, 1 + seg->n_buckets + seg->n_extents);
+		sweep_slice(seg, &sweep, UINT32_MAX);
 		cr_assert_neq(sweep.phase, SWEEP_MARK);
 		cr_assert_eq(sweep.next, 0);
 	}
@@ -315,7 +315,8 @@ Test(names, no_room_costs_only_names_until_there_is_some)
 		cr_assert_eq(index_find(&seg, identity_of(i), &ref), INDEX_FOUND);
 		drop(&seg, ref.bucket);
 	}
-	sweep_slice(&seg, &sweep, 3 * (1 + seg.n_buckets + seg.n_extents));
+	for (int i = 0; i < 3; i++)
+		sweep_slice(&seg, &sweep, UINT32_MAX);
 	cr_assert_not(sweep_is_short(&seg, &sweep));
 	long_name(1000, name);
 	bucket = record(&seg, 1000, name);
@@ -327,21 +328,26 @@ Test(names, no_room_costs_only_names_until_there_is_some)
 Test(names, rounds_begin_when_they_pay)
 {
 	struct seg seg = seg_make(64, 1);
-	const uint32_t round = 1 + seg.n_buckets + seg.n_extents;
 	struct sweep sweep = {SWEEP_BEGIN};
 	uint32_t first;
 
-	sweep_slice(&seg, &sweep, 10 * round);
+	for (int i = 0; i < 10; i++)
+		sweep_slice(&seg, &sweep, 100);
 	cr_assert_eq(shm_half_load(&seg.control->name_round), 1);
 	cr_assert(extent_claim(&seg, 5, seg.n_extents / 2 + 1, &first));
-	sweep_slice(&seg, &sweep, 2 * seg.n_extents);
-	cr_assert_eq(shm_half_load(&seg.control->name_round), 2);
+	for (int i = 0; i < 100; i++)
+		sweep_slice(&seg, &sweep, 100);
+	cr_assert_geq(shm_half_load(&seg.control->name_round), 10);
 	extent_free(&seg, 5, first, seg.n_extents / 2 + 1);
-	sweep_slice(&seg, &sweep, 10 * round);
-	cr_assert_leq(shm_half_load(&seg.control->name_round), 3);
+	sweep_slice(&seg, &sweep, UINT32_MAX);
+	sweep_slice(&seg, &sweep, UINT32_MAX);
+	cr_assert_eq(sweep.phase, SWEEP_LINES);
 	shm_add(&seg.control->unnamed, 1);
-	sweep_slice(&seg, &sweep, 10 * round);
-	cr_assert_leq(shm_half_load(&seg.control->name_round), 4);
+	sweep_slice(&seg, &sweep, UINT32_MAX);
+	cr_assert_eq(sweep.phase, SWEEP_BEGIN);
+	sweep_slice(&seg, &sweep, UINT32_MAX);
+	sweep_slice(&seg, &sweep, UINT32_MAX);
+	cr_assert_eq(sweep.phase, SWEEP_LINES);
 }
 
 /* Whatever a stray write leaves is bounded, shows as "?", and is gone when its records are. */
@@ -373,7 +379,7 @@ Test(names, stray_writes)
 	for (int i = 0; i < 6; i++) {
 		struct sweep again = {SWEEP_BEGIN};
 
-		sweep_slice(&seg, i % 2 ? &again : &sweep, 1 + seg.n_buckets + seg.n_extents);
+		sweep_slice(&seg, i % 2 ? &again : &sweep, UINT32_MAX);
 	}
 	sweep_rounds(&seg, 3);
 	cr_assert_eq(lines_used(&seg), 2, "the limit's and the better one");

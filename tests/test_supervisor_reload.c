@@ -15,6 +15,7 @@
 #include "client/memory.h"
 #include "shm/bucket.h"
 #include "shm/check.h"
+#include "shm/extent.h"
 #include "shm/names.h"
 #include "support_rationd.h"
 
@@ -307,6 +308,39 @@ Test(supervisor_reload, a_scribbled_state_is_noticed_and_repaired)
 	shm_store(&seg.workers[0].identity, 12345);
 	rationd_expect_log(&r, "event=repaired what=worker-line", 1);
 	cr_expect_geq(shm_load(&seg.control->repaired), 4);
+	ration_handle_free(&handle);
+	ration_detach(&ration);
+	cr_expect_eq(rationd_stop(&r), 0);
+}
+
+/* More than half of all lines are names that no record has. They go; whom they left room for can be retuned. */
+Test(supervisor_reload, names_that_no_record_has_are_freed)
+{
+	struct ration_handle *handle;
+	struct ration *ration;
+	struct rationd r;
+	struct seg seg;
+	uint32_t first, lines, last;
+
+	rationd_start(&r, slow, (const char *[]){"--buckets", "64", "--workers", "2", NULL});
+	ration = attach(&r);
+	seg = *client_seg(ration);
+	lines = seg.n_extents / 2 + 1;
+	cr_assert(extent_claim_below(&seg, 63, lines, extent_names_end(&seg), &first));
+	for (uint32_t i = 0; i < lines; i++)
+		shm_half_store(&seg.extent_owners[first + i], EXTENT_NAME | 1);
+	handle = resolve(ration, "acme");
+	last = first + lines - 1;
+	for (int i = 0; i < 6000 && shm_half_load(&seg.extent_owners[last]) != 0; i++)
+		usleep(10000);
+	for (uint32_t i = 0; i < lines; i++)
+		cr_assert_eq(shm_half_load(&seg.extent_owners[first + i]), 0);
+	rationd_write_policy(&r, slow_larger);
+	rationd_reload(&r);
+	rationd_expect_log(&r, "event=reloaded generation=2 limits=1 buckets=1 changed=1", 1);
+	rationd_expect_log(&r, "unreadable=0", 1);
+	cr_expect_eq(bucket_burst(numbers_of(ration, "acme")), 50);
+	cr_expect_eq(seg_check(&seg, UINT64_MAX / 2, true, NULL, NULL), 0);
 	ration_handle_free(&handle);
 	ration_detach(&ration);
 	cr_expect_eq(rationd_stop(&r), 0);

@@ -25,7 +25,7 @@ static void begin_round(struct seg *seg, struct sweep *sweep)
 	begin_phase(sweep, SWEEP_MARK);
 }
 
-/* False: this record again. */
+/* False: this record again, another time. */
 static bool mark_next(struct seg *seg, struct sweep *sweep)
 {
 	if (!names_mark(seg, sweep->next, sweep->mark))
@@ -35,26 +35,25 @@ static bool mark_next(struct seg *seg, struct sweep *sweep)
 	return true;
 }
 
-static void sweep_next(struct seg *seg, struct sweep *sweep)
+/* False: that was the last one. */
+static bool sweep_next(struct seg *seg, struct sweep *sweep)
 {
 	sweep->used += names_sweep(seg, sweep->next, sweep->mark);
 	if (++sweep->next < seg->n_extents)
-		return;
+		return true;
 	begin_phase(sweep, sweep->used > seg->n_extents / 2 || sweep_is_short(seg, sweep)
 				   ? SWEEP_BEGIN
 				   : SWEEP_LINES);
+	return false;
 }
 
 void sweep_slice(struct seg *seg, struct sweep *sweep, uint32_t n)
 {
-	if (sweep->phase != SWEEP_BEGIN)
-		names_mend_round(seg, sweep->mark);
-	for (uint32_t i = 0; i < n; i++) {
-		if (sweep->phase == SWEEP_BEGIN)
-			begin_round(seg, sweep);
-		else if (sweep->phase == SWEEP_LINES)
-			sweep_next(seg, sweep);
-		else if (!mark_next(seg, sweep))
-			return;
-	}
+	bool more = true;
+
+	if (sweep->phase == SWEEP_BEGIN)
+		begin_round(seg, sweep);
+	names_mend_round(seg, sweep->mark);
+	for (uint32_t i = 0; i < n && more; i++)
+		more = sweep->phase == SWEEP_MARK ? mark_next(seg, sweep) : sweep_next(seg, sweep);
 }

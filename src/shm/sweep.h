@@ -28,7 +28,10 @@ struct sweep {
 	uint64_t unnamed;
 };
 
-/* Go on, over so many records and lines. */
+/*
+ * Go on, over so many records and lines, up to the end of a round at most: what a worker has only just made is not freed
+ * before the next slice but one.
+ */
 void sweep_slice(struct seg *seg, struct sweep *sweep, uint32_t n);
 
 /* Whether names have found no room since the round began: it should hurry. */

@@ -84,7 +84,7 @@ static void op_round(void *self, const struct op *op)
 
 	(void)self;
 	(void)op;
-	sweep_slice(&world.seg, &sweep, 1 + world.seg.n_buckets + world.seg.n_extents);
+	sweep_slice(&world.seg, &sweep, world.seg.n_buckets + world.seg.n_extents);
 }
 
 static void op_reap(void *self, const struct op *op)
