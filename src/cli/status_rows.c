@@ -121,7 +121,13 @@ static void read_names(const struct reading *r, struct status_row *row)
 	row->limit = table_get(&r->limits, row->name[NAME_LIMIT], strlen(row->name[NAME_LIMIT]));
 }
 
-/* False: the record is no bucket in use. */
+static void free_names(struct status_row *row)
+{
+	for (int f = 0; f < STATUS_NAMES; f++)
+		free(row->name[f]);
+}
+
+/* False: the record is no bucket in use, or another than it was a moment ago. */
 static bool read_row(const struct reading *r, uint32_t bucket, struct status_row *row)
 {
 	const struct seg_hot *hot = &r->seg->hot[bucket];
@@ -136,7 +142,10 @@ static bool read_row(const struct reading *r, uint32_t bucket, struct status_row
 	};
 	read_names(r, row);
 	read_kind(r, row);
-	return true;
+	if (shm_half_load(&hot->generation) == row->generation)
+		return true;
+	free_names(row);
+	return false;
 }
 
 static int by_names(const void *a, const void *b)
@@ -203,7 +212,6 @@ struct status_rows status_read(struct ration *ration)
 void status_free(struct status_rows *rows)
 {
 	for (uint32_t i = 0; i < rows->n; i++)
-		for (int f = 0; f < STATUS_NAMES; f++)
-			free(rows->row[i].name[f]);
+		free_names(&rows->row[i]);
 	free(rows->row);
 }

@@ -3,11 +3,10 @@
  * SPDX-License-Identifier: MIT
  *
  * A head is [tag 32 | first node + 1, 0 ends it]. A node is pushed in front by one CAS on the head. Only the supervisor
- * (or the one process that looks after an embedded segment) removes, and each time it bumps the tag, after the node is
- * out and before it can be used again. Whoever stood on that node meanwhile may have been led into another chain,
- * so nothing that a search says counts unless the tag is still the same afterwards. The tag has 32 bits: a worker
- * would have to stand still through 2^32 removals from this one chain. Others only ever add, so without a removal a head
- * never returns to an earlier value.
+ * removes, and each time it bumps the tag, after the node is out and before it can be used again. Whoever stood on that
+ * node meanwhile may have been led into another chain, so nothing that a search says counts unless the tag is still the
+ * same afterwards. The tag has 32 bits: a worker would have to stand still through 2^32 removals from this one chain.
+ * Others only ever add, so without a removal a head never returns to an earlier value.
  */
 #ifndef RATION_SHM_LIST_H
 #define RATION_SHM_LIST_H

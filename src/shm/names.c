@@ -75,16 +75,16 @@ static struct name name_of(const struct seg *seg, const char *text)
 	return name;
 }
 
-/* Whatever stands there now: it may be changing. */
+/* Whatever stands there now: it may be changing. Acquire, for those who compare the record's generation afterwards. */
 static bool name_read(const struct seg *seg, uint32_t line, struct name *ret_name)
 {
 	struct name name = {.size = size_at(seg, line)};
 
 	if (name.size == 0)
 		return false;
-	name.hash = shm_load_relaxed(&name_at(seg, line)->hash);
+	name.hash = shm_load(&name_at(seg, line)->hash);
 	for (uint32_t i = 0; i < words_in(name.size); i++)
-		name.text[i] = shm_load_relaxed(&text_of(seg, line)[i]) ^ name.hash;
+		name.text[i] = shm_load(&text_of(seg, line)[i]) ^ name.hash;
 	if (hash_of(seg, &name) != name.hash)
 		return false;
 	*ret_name = name;

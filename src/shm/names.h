@@ -34,9 +34,10 @@
  * Killed anywhere: lines are still its record's (index_recover() frees them), or marked and used by nobody.
  * A supervisor that is killed begins a new round.
  *
- * Whoever reads a name verifies its keyed hash, so lines that were freed and used again meanwhile show as "?". Text is
- * kept combined with that hash: those who still mean a table of leases or a ring that these lines once were compare words
- * that nobody can make a name of.
+ * Whoever reads a name verifies its keyed hash, so lines that are filled in anew just then show as "?". Whole names of
+ * another record can only be met by who was stopped while his record's life ended: the generation, or the identity, tells.
+ * Text is kept combined with that hash: those who still mean a table of leases or a ring that these lines once were
+ * compare words that nobody can make a name of.
  *
  * Where there is no room a record's name is "?" for good.
  */

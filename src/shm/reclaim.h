@@ -24,7 +24,9 @@
  *	search, insert	compares the chain's tag at the end
  *	counters	carry the generation (stat.h)
  *
- * Only the supervisor, or the one process that looks after an embedded segment, calls anything here.
+ * Only the supervisor calls anything here: one process, which nobody replaces while it lives. In an embedded segment
+ * records keep their one life: workers put right there what is impossible (client/mend.c), and one that stands still in
+ * the middle of that would go on in the next life.
  */
 #ifndef RATION_SHM_RECLAIM_H
 #define RATION_SHM_RECLAIM_H
