@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "shm/rolling.h"
+#include "support_random.h"
 #include "support_seg.h"
 
 #define MS     UINT64_C(1000000)
@@ -19,32 +20,6 @@
 #define DAY    (1440 * MINUTE)
 #define MONTH  (30 * DAY)
 #define YEAR   (365 * DAY)
-
-/* --- a random stream that can be repeated: the seed is printed on failure --- */
-
-static uint64_t seed_state, seed_used;
-
-static void seed(uint64_t value)
-{
-	const char *given = getenv("RATION_SEED");
-
-	seed_used = given ? strtoull(given, NULL, 0) : value;
-	seed_state = seed_used;
-}
-
-static uint64_t draw(void)
-{
-	uint64_t z = seed_state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
-static uint64_t below(uint64_t n)
-{
-	return draw() % n;
-}
 
 /* --- one rolling limit; times are ns since the segment's epoch --- */
 

@@ -12,6 +12,7 @@
 
 #include "shm/calendar.h"
 #include "shm/window.h"
+#include "support_random.h"
 #include "support_seg.h"
 
 #define SECOND INT64_C(1000000000)
@@ -22,32 +23,6 @@
 /* 2026-01-01T00:00Z, and how the segment's ticks run beside it. */
 #define NEW_YEAR (INT64_C(1767225600) * SECOND)
 #define TICK_0   (NEW_YEAR - 10 * DAY)
-
-/* --- a random stream that can be repeated: the seed is printed on failure --- */
-
-static uint64_t seed_state, seed_used;
-
-static void seed(uint64_t value)
-{
-	const char *given = getenv("RATION_SEED");
-
-	seed_used = given ? strtoull(given, NULL, 0) : value;
-	seed_state = seed_used;
-}
-
-static uint64_t draw(void)
-{
-	uint64_t z = seed_state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
-static uint64_t below(uint64_t n)
-{
-	return draw() % n;
-}
 
 /* --- one window limit --- */
 
