@@ -259,7 +259,7 @@ CXX_SMOKES := $(B)/smoke_g++ $(B)/smoke_clang++
 
 .PHONY: check-build check-clang check-list
 check-build: $(B)/asan/ration $(B)/asan/rationd $(TESTS:%=$(B)/asan/%) $(TSAN_TESTS:%=$(B)/tsan/%) $(STEP_TESTS:%=$(B)/%) \
-	$(B)/smoke_musl $(CXX_SMOKES) model-build check-clang
+	$(B)/smoke_musl $(CXX_SMOKES) $(B)/asan/tests/preload_clock.so model-build check-clang
 
 check-clang:
 	+@$(MAKE) --no-print-directory CC=clang B=$(B)/clang objects
@@ -276,6 +276,12 @@ check-list:
 	@$(MAKE) --no-print-directory -s model-list
 	@for p in $(PAGES); do echo "check $$p mandoc -T lint -W warning $$p"; done
 	$(if $(UNITS),@echo "check systemd-units tests/run_units.sh $(B) $(UNITS)")
+
+# Preloaded into programs with a sanitizer, so it has none itself.
+$(B)/asan/tests/preload_clock.so: tests/preload_clock.c
+	@mkdir -p $(@D)
+	@$(call say,LINK,$@)
+	$(Q)$(CC) $(LANGUAGE) $(WARNINGS) -O2 -fPIC -shared -o $@ $<
 
 # libration needs nothing of glibc's.
 MUSL_C := $(CORE_C) tests/smoke_musl.c

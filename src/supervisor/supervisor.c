@@ -196,6 +196,16 @@ static void stop(struct supervisor *s)
 		close(s->state_fd);
 }
 
+static int loop(struct supervisor *s)
+{
+	const int result = sd_event_loop(s->event);
+
+	if (result >= 0)
+		return 0;
+	log_event(LOG_ERR, "failed what=event-loop error=\"%s\"", strerror(-result));
+	return EX_SOFTWARE;
+}
+
 int supervisor_run(struct supervisor *s, const struct options *options)
 {
 	int status;
@@ -209,8 +219,8 @@ int supervisor_run(struct supervisor *s, const struct options *options)
 	};
 	block_signals();
 	status = start(s);
-	if (status == 0 && sd_event_loop(s->event) < 0)
-		status = EX_SOFTWARE;
+	if (status == 0)
+		status = loop(s);
 	stop(s);
 	log_event(LOG_NOTICE, "stopped status=%d", status);
 	return status;

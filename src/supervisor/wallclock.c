@@ -85,6 +85,7 @@ void wallclock_confirm(struct supervisor *s)
 	wall_confirm(&s->wall, is, supervisor_now(s));
 	publish(s);
 	say(WALL_CONFIRMED, ahead);
+	s->wall_said = WALL_CONFIRMED;
 }
 
 int64_t wallclock_ahead(const struct supervisor *s)
