@@ -53,7 +53,8 @@ static struct {
 	bool again; /* contention was met for a word that was taken for calm */
 	bool failed;
 	bool too_large;
-	uint64_t ends; /* different last states */
+	uint64_t ends;        /* different last states */
+	struct hash all_ends; /* a sum, so that their order does not matter */
 } search;
 
 static uint64_t n_steps; /* of all searches; a signal handler reads it */
@@ -373,11 +374,13 @@ static double explore_actor(int i, const struct image *image)
 	return executions;
 }
 
-static double at_end(void)
+static double at_end(struct hash state)
 {
 	uint32_t where;
 
 	search.ends++;
+	search.all_ends.word[0] += state.word[0];
+	search.all_ends.word[1] += state.word[1];
 	if (!world_honest(&where)) {
 		report_dishonest(where);
 		search.failed = true;
@@ -438,7 +441,7 @@ static double explore(void)
 	}
 	depth--;
 	if (!any && !stopped()) {
-		executions = at_end();
+		executions = at_end(hash);
 		restore(image);
 	}
 	visited_set(hash, executions);
@@ -486,5 +489,6 @@ struct result search_scenario(const struct search_how *how)
 	result.too_large = search.too_large;
 	result.states = visited_count();
 	result.ends = search.ends;
+	result.all_ends = search.all_ends;
 	return result;
 }

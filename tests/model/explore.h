@@ -32,7 +32,7 @@
  * checks are written in the step that they are about.
  *
  * `make model` also explores each scenario once more without either reduction, where that is not too large: it
- * must come to exactly as many different last states (--compare).
+ * must come to exactly the same last states (--compare).
  *
  * The bound of each scenario stands in what is printed: "all interleavings", which is what nearly all of
  * them get, or a number of preemptions (how often an actor that could go on is left for another); and how

@@ -136,12 +136,18 @@ static void print_bound(void)
 
 void report_scenario(const struct result *result)
 {
+	static const char *const compared[] = {
+		[NOT_COMPARED] = "",
+		[COMPARED] = " (the same ones without reductions)",
+		[TOO_LARGE_TO_COMPARE] = " (too large without reductions)",
+	};
+
 	printf("  %-4s %s: ", result->ok ? "ok" : "FAIL", scenario->about);
 	print_actors();
 	printf(" (");
 	print_bound();
-	printf("): %.3g executions, %" PRIu64 " states, %" PRIu64 " ends, %.1f s%s\n",
-	       result->executions, result->states, result->ends, result->seconds,
-	       result->too_large ? "; TOO LARGE, not explored to its end" : "");
+	printf("): %.3g executions, %" PRIu64 " states, %" PRIu64 " ends%s, %.1f s%s\n",
+	       result->executions, result->states, result->ends, compared[result->compared],
+	       result->seconds, result->too_large ? "; TOO LARGE, not explored to its end" : "");
 	fflush(stdout);
 }

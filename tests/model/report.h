@@ -28,7 +28,13 @@ struct result {
 	double executions;
 	uint64_t states;
 	uint64_t ends;
+	struct hash all_ends; /* which they are */
 	double seconds;
+	enum {
+		NOT_COMPARED,
+		COMPARED,
+		TOO_LARGE_TO_COMPARE
+	} compared; /* with a search without reductions */
 };
 
 /* Say nothing of violations: they are looked for again. */
