@@ -62,6 +62,7 @@ static const struct scenario scenarios[] = {
 	{"refund, refund, charge",
 	 {ACTOR(TAKE(2), CANCEL), ACTOR(TAKE(3), CANCEL), ACTOR(TAKE(4), TAKE(4)), CLOCK(TICK(2), TICK(2))},
 	 {4}, .kills = 1},
+	{"settle up, settle up", {ACTOR(TAKE(2), DEBIT(2)), ACTOR(TAKE(1), DEBIT(3))}, {4}, .kills = 1},
 	{"settle up, charge", {ACTOR(TAKE(2), DEBIT(2)), ACTOR(TAKE(2), TAKE(2))}, {4}, .kills = 1},
 	{"settle up, refund, charge",
 	 {ACTOR(TAKE(2), CANCEL), ACTOR(DEBIT(2)), ACTOR(TAKE(2), TAKE(2)), CLOCK(TICK(2), TICK(2))}, {4}},

@@ -247,6 +247,7 @@ static void step(int i)
 	const uint64_t noted = matters ? world_notes() : 0;
 
 	__atomic_store_n(&n_steps, n_steps + 1, __ATOMIC_RELAXED);
+	control.ready[i] = NULL; /* it was: whoever has begun does not wait for that again */
 	co_resume(i);
 	report_outcome(made);
 	note_change(i, matters && (writes || world_notes() != noted));
