@@ -123,7 +123,7 @@ Test(resolve, fields_have_a_longest_size)
 	cr_assert_eq(try_key(ration, &key, NULL), 0);
 	key.tenant = repeated('t', RATION_KEY_MAX + 1);
 	cr_assert_eq(try_key(ration, &key, &error), -EINVAL);
-	cr_assert_str_eq(error.text, "the tenant has 256 bytes, at most 255 are allowed");
+	cr_assert_str_eq(error.text, "the tenant has 257 bytes, at most 256 are allowed");
 	key.tenant = NULL;
 	key.resource = repeated('r', RATION_KEY_MAX + 1);
 	cr_assert_eq(try_key(ration, &key, &error), -EINVAL);
@@ -136,6 +136,81 @@ Test(resolve, fields_have_a_longest_size)
 	key.traffic_class = repeated('c', RATION_NAME_MAX + 1);
 	cr_assert_eq(try_key(ration, &key, &error), -EINVAL);
 	cr_assert(strstr(error.text, "class"));
+	ration_detach(&ration);
+}
+
+/* --- keys that are nearly the same --- */
+
+static struct bucket_state state_of(struct ration *ration, const char *tenant, const char *account,
+				    const char *resource)
+{
+	struct ration_handle *handle = world_key(ration, tenant, "salesforce", account, resource);
+	const struct bucket_state state = world_bucket(ration, handle, "rate");
+
+	ration_handle_free(&handle);
+	return state;
+}
+
+/* Of the whole key; and the longest that there are. */
+static const struct policy_desc by_all = {
+	.vendors = {"salesforce"},
+	.limits = {{.name = "rate",
+		    .vendor = "salesforce",
+		    .scope = RATION_SCOPE_TENANT | RATION_SCOPE_ACCOUNT | RATION_SCOPE_RESOURCE,
+		    .amount = 1,
+		    .period_s = HOUR,
+		    .burst = 20}},
+};
+
+Test(resolve, long_keys_that_differ_at_their_end_are_two)
+{
+	struct ration *ration = world_make(&by_all, 64, 2);
+	const struct seg *seg = client_seg(ration);
+	char one[RATION_KEY_MAX + 1], other[RATION_KEY_MAX + 1], shorter[RATION_KEY_MAX];
+	char stored[RATION_KEY_MAX + 1];
+	struct bucket_state a, b, c;
+
+	/* 85 times a euro sign, and one byte more. */
+	for (size_t i = 0; i < RATION_KEY_MAX - 1; i++)
+		one[i] = "\xe2\x82\xac"[i % 3];
+	one[RATION_KEY_MAX - 1] = 'x';
+	one[RATION_KEY_MAX] = '\0';
+	strcpy(other, one);
+	other[RATION_KEY_MAX - 1] = 'y';
+	memcpy(shorter, one, RATION_KEY_MAX - 1);
+	shorter[RATION_KEY_MAX - 1] = '\0';
+
+	a = state_of(ration, one, one, one);
+	b = state_of(ration, other, one, one);
+	c = state_of(ration, shorter, one, one);
+	cr_assert(a.bucket != b.bucket && a.bucket != c.bucket && b.bucket != c.bucket);
+	cr_assert_neq(state_of(ration, one, one, other).bucket, a.bucket);
+	cr_assert_eq(state_of(ration, one, one, one).bucket, a.bucket);
+	names_copy(seg, shm_half_load(&seg->cold[b.bucket].names[NAME_TENANT]), stored,
+		   sizeof(stored));
+	cr_assert_str_eq(stored, other);
+	ration_detach(&ration);
+}
+
+Test(resolve, what_stands_in_which_field_matters)
+{
+	static const char *const keys[][3] = {
+		{"ab", "c", ""}, {"a", "bc", ""}, {"abc", "", ""},
+		{"", "abc", ""}, {"ab", "", "c"}, {"c", "ab", ""},
+		{"", "ab", "c"}, {"a", "b", "c"}, {"a\x01", "", ""},
+	};
+	const size_t n = sizeof(keys) / sizeof(keys[0]) - 1;
+	struct ration *ration = world_make(&by_all, 64, 2);
+	const struct ration_key separated = {keys[n][0], "salesforce", "interactive", NULL, NULL};
+	uint32_t buckets[sizeof(keys) / sizeof(keys[0])];
+
+	for (size_t i = 0; i < n; i++) {
+		buckets[i] = state_of(ration, keys[i][0], keys[i][1], keys[i][2]).bucket;
+		for (size_t k = 0; k < i; k++)
+			cr_expect_neq(buckets[i], buckets[k], "keys %zu and %zu", i, k);
+	}
+	/* Nor does any byte stand for the end of a field. */
+	cr_assert_eq(try_key(ration, &separated, NULL), -EINVAL);
 	ration_detach(&ration);
 }
 

@@ -42,7 +42,7 @@ extern "C" {
 enum {
 	RATION_LINKS_MAX = 16, /* buckets that one request may have to pass */
 	RATION_NAME_MAX = 63,  /* bytes in the name of a vendor, class, limit or unit */
-	RATION_KEY_MAX = 255,  /* bytes in a tenant, account or resource */
+	RATION_KEY_MAX = 256,  /* bytes in a tenant, account or resource */
 };
 
 /* The largest amount one cost may name: about 1.1e12, a million dollars in millionths. */

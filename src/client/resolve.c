@@ -97,7 +97,7 @@ bool handle_copy(const struct ration_handle *handle, struct chain *ret_chain)
 
 struct bytes {
 	size_t used;
-	unsigned char data[2048]; /* 2 names of 63, 5 fields of 255, and their lengths */
+	unsigned char data[2048]; /* 2 names of 63, 5 fields of 256, and their lengths */
 };
 
 /* Length first: no two lists of strings have the same bytes. */
@@ -105,9 +105,10 @@ static void add_string(struct bytes *bytes, const char *text)
 {
 	const size_t n = strlen(text);
 
-	if (n > RATION_KEY_MAX || bytes->used + n + 1 > sizeof(bytes->data))
+	if (n > RATION_KEY_MAX || bytes->used + n + 2 > sizeof(bytes->data))
 		return;
 	bytes->data[bytes->used++] = (unsigned char)n;
+	bytes->data[bytes->used++] = (unsigned char)(n >> 8);
 	memcpy(bytes->data + bytes->used, text, n);
 	bytes->used += n;
 }

@@ -135,7 +135,7 @@ void read_hold(struct compiler *c, const struct node *value, void *target)
 #define NAME_FORM                                                                                  \
 	"a name (letters, digits, '.', '_' and '-', beginning with a letter or digit, at most "    \
 	"63)"
-#define TENANT_FORM "the name of a tenant (1 to 255 bytes, and not '-')"
+#define TENANT_FORM "the name of a tenant (1 to 256 bytes, and not '-')"
 
 bool good_name(struct compiler *c, const struct node *node)
 {
