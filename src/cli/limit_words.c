@@ -312,23 +312,39 @@ void limit_lines(const struct limit_view *view, limit_line *line, void *user)
 
 /* --- what delay and clock_skew cost --- */
 
-static void guard_of_window(const struct limit_view *view, char buf[LIMIT_WORDS_SIZE])
+struct lateness {
+	uint64_t skew, delay; /* ns */
+};
+
+/* Of the limit's vendor; where it holds for all of them, of the one it costs most with. */
+static struct lateness lateness_of(const struct limit_view *view)
 {
 	const struct blob *blob = view->blob;
-	const uint32_t vendor = blob_find_vendor(blob, blob_text(blob, view->limit->vendor));
+	const char *name = blob_text(blob, view->limit->vendor);
+	struct lateness most = {0, 0};
+
+	for (uint32_t i = 0; i < blob->n_vendors; i++) {
+		const struct blob_vendor *v = &blob->vendors[i];
+
+		if ((name[0] == '\0' || strcmp(blob_text(blob, v->name), name) == 0) &&
+		    2 * v->clock_skew_ns + v->delay_ns > 2 * most.skew + most.delay)
+			most = (struct lateness){v->clock_skew_ns, v->delay_ns};
+	}
+	return most;
+}
+
+static void guard_of_window(const struct limit_view *view, char buf[LIMIT_WORDS_SIZE])
+{
+	const struct lateness most = lateness_of(view);
 	const uint64_t period = view->limit->numbers.period_ns;
-	uint64_t skew, delay;
+	const uint64_t skew = most.skew, delay = most.delay;
 	char before[32], after[32];
 
-	if (view->limit->vendor == 0 || vendor == BLOB_NO_INDEX)
-		return;
-	skew = blob->vendors[vendor].clock_skew_ns;
-	delay = blob->vendors[vendor].delay_ns;
 	if (skew + delay == 0)
 		return;
 	add(buf,
 	    "from %s before an edge to %s after it, permits count on both sides of it: (2 x "
-	    "clock_skew + delay) / period = %.3g%% at an even demand",
+	    "clock_skew + delay) / period = %.3g%% of an even demand at most",
 	    words_duration(skew + delay, before, sizeof(before)),
 	    words_duration(skew, after, sizeof(after)),
 	    (double)(2 * skew + delay) * 100 / (double)period);
@@ -346,6 +362,19 @@ static void guard_of_rolling(const struct limit_view *view, char buf[LIMIT_WORDS
 	    ROLLING_CELLS, ROLLING_CELLS, (1 - (double)n->period_ns / longer) * 100);
 }
 
+/* How long a request takes at the vendor nobody knows here. */
+static void guard_of_slots(const struct limit_view *view, char buf[LIMIT_WORDS_SIZE])
+{
+	const double way = 2 * (double)lateness_of(view).delay / 1e9;
+
+	if (way > 0)
+		add(buf,
+		    "a slot is taken on the way there and back, too: of the slots, 2 x delay / (2 "
+		    "x delay "
+		    "+ T) = %.3g%% at most, where requests take T = 1 s",
+		    way * 100 / (way + 1));
+}
+
 char *limit_guard(const struct limit_view *view, char buf[LIMIT_WORDS_SIZE])
 {
 	buf[0] = '\0';
@@ -353,5 +382,7 @@ char *limit_guard(const struct limit_view *view, char buf[LIMIT_WORDS_SIZE])
 		guard_of_window(view, buf);
 	else if (view->limit->kind == KIND_ROLLING)
 		guard_of_rolling(view, buf);
+	else if (view->limit->kind == KIND_SLOTS)
+		guard_of_slots(view, buf);
 	return buf;
 }

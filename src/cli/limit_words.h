@@ -41,7 +41,7 @@ void limit_lines(const struct limit_view *view, limit_line *line, void *user);
 /* Units, slots or tokens that packed numbers of a limit of that kind hold. */
 uint64_t limit_amount(uint32_t kind, uint64_t effective);
 
-/* What `delay` and `clock_skew` cost windows and rolling limits; "" for other kinds. */
+/* What `delay` and `clock_skew` cost windows, rolling and concurrency limits; "" if nothing, and for buckets. */
 char *limit_guard(const struct limit_view *view, char buf[LIMIT_WORDS_SIZE]);
 
 #endif

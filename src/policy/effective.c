@@ -2,7 +2,9 @@
  * policy/effective.c - what share, margin and delay leave of a limit
  * SPDX-License-Identifier: MIT
  *
- * Exact fractions throughout; the one rounding is the last, and to the safe side: intervals up, bursts down.
+ * Exact fractions throughout; the one rounding is the last, and to the safe side: intervals up, bursts down. Whole numbers
+ * have one more before: a share is rounded down, since several hosts' must not add up to more than there is; what a
+ * margin keeps off is rounded down, too, so that 10 % of 2 slots does not keep off one of them.
  * Everything fits 128 bits: amounts are below 2^40, share and keep at most 10^6 < 2^20, periods below 2^61, delays below
  * 2^42, bursts below 2^40.
  */
@@ -71,9 +73,9 @@ uint64_t units_part(uint64_t units, uint64_t ppm)
 
 uint64_t units_kept(const struct blob_numbers *n, uint64_t units)
 {
-	const uint64_t kept = (uint64_t)((wide)units * keep_of(n) / (PPM * PPM));
+	const uint64_t ours = units_part(units, n->share_ppm);
 
-	return kept > 0 ? kept : 1;
+	return ours - (uint64_t)((wide)ours * n->margin_ppm / PPM);
 }
 
 long double rate_kept(const struct blob_numbers *n)

@@ -14,7 +14,7 @@
 /* `ppm` of `units`, rounded down, at least 1. */
 uint64_t units_part(uint64_t units, uint64_t ppm);
 
-/* `units` after share and margin, rounded down, at least 1. */
+/* What is left of `units`: the share rounded down, at least 1, less the margin of that, rounded down. */
 uint64_t units_kept(const struct blob_numbers *numbers, uint64_t units);
 
 /* Units a second after share and margin. */

@@ -18,14 +18,6 @@ static unsigned __int128 keep_of(const struct blob_numbers *n)
 	return (unsigned __int128)n->share_ppm * (1000000 - n->margin_ppm);
 }
 
-/* The burst before the delay, as policy_effective() has it. */
-static uint64_t burst_before_delay(const struct blob_numbers *n)
-{
-	const uint64_t burst = (uint64_t)(n->burst * keep_of(n) / WHOLE);
-
-	return burst > 0 ? burst : 1;
-}
-
 /* Numbers in force: of a limit, or as a plan or a tenant changes them. */
 struct subject {
 	const struct node *at;
@@ -78,14 +70,14 @@ static void warn_rate_lost(struct compiler *c, const struct subject *s)
 	warn_at(c, s->at,
 		"the delay does not fit into the burst of %llu, so the rate comes down from "
 		"%llu.%03llu/s to %llu.%03llu/s: a larger burst or a smaller delay avoids it",
-		(ull)burst_before_delay(n), (ull)before / 1000, (ull)before % 1000,
+		(ull)units_kept(n, n->burst), (ull)before / 1000, (ull)before % 1000,
 		(ull)after / 1000, (ull)after % 1000);
 }
 
 static void warn_delay(struct compiler *c, const struct subject *s)
 {
 	const struct blob_numbers *n = s->numbers;
-	const uint64_t before = burst_before_delay(n), after = bucket_burst(n->effective);
+	const uint64_t before = units_kept(n, n->burst), after = bucket_burst(n->effective);
 
 	if (bucket_millirate(n->effective) / 4 < millirate_before_delay(n) / 5)
 		warn_rate_lost(c, s);
