@@ -152,7 +152,7 @@ static const struct scenario scenarios[] = {
 	{"the last record", {ACTOR(INSERT(1)), ACTOR(INSERT(1)), REAPER(REAP)}, {1, true}, .kills = 1},
 	{"the last record, two identities", {ACTOR(INSERT(1), FIND(1)), ACTOR(INSERT(2), FIND(2)), REAPER(REAP)}, {1, true}, .kills = 1},
 	{"killed, reaped, inserted again", {ACTOR(INSERT(1)), ACTOR(INSERT(1), FIND(1)), REAPER(REAP, INSERT(1))}, {2}, .kills = 1},
-	{"insert three, reap", {ACTOR(INSERT(1)), ACTOR(INSERT(5)), ACTOR(INSERT(1)), REAPER(REAP)}, {4}, .kills = 1, .longer = true},
+	{"insert three, reap", {ACTOR(INSERT(1)), ACTOR(INSERT(5)), ACTOR(INSERT(1)), REAPER(REAP)}, {4}, .kills = 1, .preemptions = 2, .longer = true},
 	{NULL},
 };
 /* clang-format on */
