@@ -40,6 +40,9 @@
 #define IDLE      (UINT64_C(600) * TICKS_PER_SEC)
 #define IDLE_FULL (UINT64_C(5) * TICKS_PER_SEC)
 
+/* So much may the clocks of two time zones differ, in ns: from UTC-12 to UTC+14. */
+#define ZONES_APART (INT64_C(26) * 3600 * 1000000000)
+
 static bool stamped_now(const struct supervisor *s, uint32_t bucket)
 {
 	const bucket_numbers numbers = shm_load_relaxed(&s->seg.hot[bucket].numbers);
@@ -193,15 +196,28 @@ static bool is_full(struct supervisor *s)
 	return more;
 }
 
+/*
+ * The earliest window that may not be long over by another limit's reckoning: the record's next life may count days of
+ * another zone or windows of another offset, and must not come to an index that this one had.
+ */
+static uint64_t over_everywhere(struct supervisor *s, uint32_t limit)
+{
+	const struct calendar calendar =
+		blob_calendar(&s->policy.blob, &s->policy.blob.limits[limit]);
+	const int64_t apart =
+		calendar.unit == CALENDAR_LENGTH ? (int64_t)calendar.length_ns : ZONES_APART;
+
+	return window_at(s, limit, wallclock_latest(s) - (int64_t)(IDLE / TICKS_PER_NS) - apart);
+}
+
 /* limit: in the policy, or BLOB_NO_INDEX. */
 static void reclaim(struct supervisor *s, struct reclaim_rule *rule, uint32_t bucket,
 		    uint32_t limit)
 {
 	const bool window =
 		limit != BLOB_NO_INDEX && s->policy.blob.limits[limit].kind == KIND_WINDOW;
-	const int64_t long_ago = wallclock_latest(s) - (int64_t)(IDLE / TICKS_PER_NS);
 
-	rule->window = window ? window_at(s, limit, long_ago) : 0;
+	rule->window = window ? over_everywhere(s, limit) : 0;
 	s->patrol.reclaimed += reclaim_record(&s->seg, bucket, rule);
 }
 
