@@ -8,8 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "client/client.h"
+#include "shm/layout.h"
 #include "support_cli.h"
 #include "support_rationd.h"
 
@@ -157,6 +160,141 @@ Test(cli_exec, waits_for_both)
 	let_go(&holder);
 	cr_expect_str_eq(cli_read_line(&waiter), "held");
 	let_go(&waiter);
+	cr_expect_eq(rationd_stop(&d), 0);
+}
+
+/* --- the line of a name --- */
+
+#define LINE   4
+#define ROUNDS 6
+
+static uint32_t in_line(struct ration *ration)
+{
+	const struct seg *seg = client_seg(ration);
+	uint32_t n = 0;
+
+	for (uint32_t q = 0; q < seg->n_queues; q++) {
+		for (uint32_t i = 0; i < QUEUE_PLACES; i++)
+			n += shm_load(&seg->queues[q].place[i].owner) != 0;
+	}
+	return n;
+}
+
+static void until_in_line(struct ration *ration, uint32_t n)
+{
+	while (in_line(ration) != n)
+		(void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+static void stand_in_line(struct cli_process *p, const struct rationd *d, const char *log, int who)
+{
+	char script[256];
+
+	snprintf(script, sizeof(script), "echo %d >>'%s'", who, log);
+	cli_start(p, (const char *const[]){"exec", "acme", "free", "bulk", "--socket", d->socket,
+					   "--singleton", "nightly", "--wait", "1h", "--", "sh",
+					   "-c", script, NULL});
+}
+
+/* True: they ran one after the other, as they came. All of them ran in any case. */
+static bool served_in_order(const struct rationd *d, struct ration *ration, int end_by)
+{
+	struct cli_process holder, waiter[LINE];
+	struct cli_result r;
+	char log[300], lines[64] = "", expected[64] = "";
+	FILE *file;
+
+	snprintf(log, sizeof(log), "%s.log", d->socket);
+	hold(&holder, d, "free", "nightly");
+	for (int i = 0; i < LINE; i++) {
+		stand_in_line(&waiter[i], d, log, i);
+		until_in_line(ration, (uint32_t)i + 1);
+		snprintf(expected + strlen(expected), sizeof(expected) - strlen(expected), "%d\n",
+			 i);
+	}
+	cr_assert_eq(kill(holder.pid, end_by), 0);
+	cli_wait(&holder, &r);
+	cli_free(&r);
+	for (int i = 0; i < LINE; i++) {
+		cli_wait(&waiter[i], &r);
+		cr_expect_eq(r.status, EX_OK, "%d, %s", r.status, r.err);
+		cli_free(&r);
+	}
+	file = fopen(log, "r");
+	cr_assert(file);
+	(void)!fread(lines, 1, sizeof(lines) - 1, file);
+	fclose(file);
+	cr_assert_eq(unlink(log), 0);
+	cr_expect_eq(strlen(lines), strlen(expected), "%s", lines);
+	cr_expect_eq(in_line(ration), 0);
+	return strcmp(lines, expected) == 0;
+}
+
+/*
+ * Whoever comes first has the name first: when its holder ends, and when it is killed. One that the machine runs more than
+ * 50 ms late is passed, so that has to be right once.
+ */
+static void serve_in_order(int end_by)
+{
+	struct ration_error error;
+	struct ration *ration;
+	struct rationd d;
+	bool right = false;
+
+	rationd_start(&d, policy, NULL);
+	cr_assert_eq(client_observe(d.socket, 0, &ration, &error), 0, "%s", error.text);
+	for (int i = 0; i < ROUNDS && !right; i++)
+		right = served_in_order(&d, ration, end_by);
+	cr_expect(right);
+	ration_detach(&ration);
+	cr_expect_eq(rationd_stop(&d), 0);
+}
+
+Test(cli_exec, those_who_want_a_name_stand_in_line)
+{
+	serve_in_order(SIGTERM);
+}
+
+Test(cli_exec, those_who_want_a_name_are_woken_by_the_death_of_its_holder)
+{
+	serve_in_order(SIGKILL);
+}
+
+/* Who gives up, or is killed, leaves the line to the others. */
+Test(cli_exec, those_who_leave_the_line)
+{
+	struct cli_process holder, waiter[3];
+	struct ration_error error;
+	struct ration *ration;
+	struct cli_result r;
+	struct rationd d;
+	char log[300];
+
+	rationd_start(&d, policy, NULL);
+	cr_assert_eq(client_observe(d.socket, 0, &ration, &error), 0, "%s", error.text);
+	snprintf(log, sizeof(log), "%s.log", d.socket);
+	hold(&holder, &d, "free", "nightly");
+	for (int i = 0; i < 3; i++) {
+		stand_in_line(&waiter[i], &d, log, i);
+		until_in_line(ration, (uint32_t)i + 1);
+	}
+	CLI(&r, "exec", "acme", "free", "bulk", "--socket", d.socket, "--singleton", "nightly",
+	    "--wait", "10ms", "--", "true");
+	cr_expect_eq(r.status, EX_TEMPFAIL, "%d, %s", r.status, r.err);
+	cli_free(&r);
+	cr_expect_eq(in_line(ration), 3);
+	for (int i = 0; i < 2; i++) {
+		cr_assert_eq(kill(waiter[i].pid, i ? SIGTERM : SIGKILL), 0);
+		cli_wait(&waiter[i], &r);
+		cli_free(&r);
+	}
+	until_in_line(ration, 1);
+	let_go(&holder);
+	cli_wait(&waiter[2], &r);
+	cr_expect_eq(r.status, EX_OK, "%d, %s", r.status, r.err);
+	cli_free(&r);
+	cr_assert_eq(unlink(log), 0);
+	ration_detach(&ration);
 	cr_expect_eq(rationd_stop(&d), 0);
 }
 

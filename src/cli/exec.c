@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/args.h"
@@ -25,9 +24,6 @@ static const char command[] = "exec";
 
 /* As shells say it. */
 enum { CANNOT_RUN = 126, NOT_FOUND = 127, SIGNALLED = 128 };
-
-/* How often a name that somebody holds is asked for again. */
-#define SINGLETON_RETRY_NS UINT64_C(20000000)
 
 struct options {
 	struct cli_target target;
@@ -166,25 +162,15 @@ static int run(char **argv, int *ret_signal)
 
 /* --- what it needs --- */
 
-static void pause_ns(uint64_t ns)
-{
-	const struct timespec t = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
-
-	nanosleep(&t, NULL);
-}
-
 static int take_name(const struct options *o, struct ration *ration, uint64_t deadline_ns,
 		     struct ration_ticket *ticket)
 {
 	struct singleton_holder holder;
 	char age[40];
-	int result = singleton_take(ration, o->singleton, ticket, &holder);
+	const int result = singleton_take(ration, o->singleton, deadline_ns, ticket, &holder);
 
-	while ((result == RATION_DENIED || result == RATION_CONTENDED) &&
-	       clock_boot_ns() < deadline_ns) {
-		pause_ns(SINGLETON_RETRY_NS);
-		result = singleton_take(ration, o->singleton, ticket, &holder);
-	}
+	if (result == RATION_DENIED && holder.pid == 0)
+		return cli_fail(EX_TEMPFAIL, command, "others wait for '%s'", o->singleton);
 	if (result == RATION_DENIED)
 		return cli_fail(EX_TEMPFAIL, command, "'%s' is run by process %u since %s",
 				o->singleton, holder.pid,

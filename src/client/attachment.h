@@ -247,6 +247,19 @@ int client_acquire(struct ration_handle *handle, const struct ration_cost *costs
 		   const struct queue_place *place, struct ration_ticket *ret_ticket,
 		   struct ration_denial *ret_denial, struct waiting *ret_waiting);
 
+/* What somebody waits for: as client_acquire() takes it, and client_fits() says whether there is more. */
+struct wanted {
+	int (*acquire)(void *user, const struct queue_place *place,
+		       struct ration_ticket *ret_ticket, struct ration_denial *ret_denial,
+		       struct waiting *ret_waiting);
+	bool (*fits)(void *user);
+	void *user;
+};
+
+/* wait.c: ration_acquire_until() for anything that is waited for. ret_denial is what acquire() made of it. */
+int client_acquire_until(struct ration *ration, const struct wanted *wanted, uint64_t deadline_ns,
+			 struct ration_ticket *ret_ticket, struct ration_denial *ret_denial);
+
 /* acquire.c: the chain of a handle as of this wall clock time. anew: resolve it in any case. */
 int client_chain(struct ration_handle *handle, int64_t wall, bool anew, struct chain *ret_chain);
 

@@ -69,7 +69,8 @@ static enum index_result record_of(struct ration *ration, const char *name, uint
 }
 
 static enum take take(struct ration *ration, struct bucket_ref ref, uint64_t now,
-		      struct ration_ticket *ticket)
+		      const struct queue_place *place, struct ration_ticket *ticket,
+		      struct waiting *waiting)
 {
 	const struct link link = {
 		.bucket = ref.bucket,
@@ -83,6 +84,7 @@ static enum take take(struct ration *ration, struct bucket_ref ref, uint64_t now
 		.at = {.now = now},
 		.lease = slots_lease(atomic_load(&ration->identity),
 				     slots_sequence(atomic_fetch_add(&ration->leases, 1), 0), now),
+		.place = place,
 	};
 	enum take result = TAKE_CORRUPT;
 
@@ -93,6 +95,13 @@ static enum take take(struct ration *ration, struct bucket_ref ref, uint64_t now
 		result = chain_charge(&ration->seg, &draw, ticket);
 	if (result == TAKE_ADMIT)
 		ticket->owner = atomic_load(&ration->identity);
+	*waiting = (struct waiting){
+		.bucket = ref.bucket,
+		.generation = ref.generation,
+		.kind = KIND_SLOTS,
+		.units = 1,
+		.retry_at = draw.verdict.why.retry_at,
+	};
 	return result;
 }
 
@@ -110,19 +119,23 @@ static struct singleton_holder holder_of(const struct ration *ration, uint32_t b
 	return holder;
 }
 
-int singleton_take(struct ration *ration, const char *name, struct ration_ticket *ret_ticket,
-		   struct singleton_holder *ret_holder)
+/* A name that somebody waits for. */
+struct asked {
+	struct ration *ration;
+	const char *name;
+	struct singleton_holder holder;
+};
+
+static int acquire_name(void *user, const struct queue_place *place, struct ration_ticket *ticket,
+			struct ration_denial *denial, struct waiting *waiting)
 {
+	struct asked *asked = user;
+	struct ration *ration = asked->ration;
 	const uint64_t now = client_now(ration);
 	struct bucket_ref ref;
-	int result;
 
-	if (name[0] == '\0' || strlen(name) > RATION_KEY_MAX)
-		return -EINVAL;
-	result = attachment_ready(ration);
-	if (result != 0)
-		return result;
-	switch (record_of(ration, name, now, &ref)) {
+	(void)denial;
+	switch (record_of(ration, asked->name, now, &ref)) {
 	case INDEX_FOUND:
 		break;
 	case INDEX_FULL:
@@ -133,16 +146,37 @@ int singleton_take(struct ration *ration, const char *name, struct ration_ticket
 	default:
 		return RATION_ECORRUPT;
 	}
-	switch (take(ration, ref, now, ret_ticket)) {
+	switch (take(ration, ref, now, place, ticket, waiting)) {
 	case TAKE_ADMIT:
 		return 0;
 	case TAKE_WAIT:
-		if (ret_holder)
-			*ret_holder = holder_of(ration, ref.bucket, now);
+		asked->holder = holder_of(ration, ref.bucket, now);
 		return RATION_DENIED;
 	case TAKE_CORRUPT:
 		return RATION_ECORRUPT;
 	default:
 		return RATION_CONTENDED;
 	}
+}
+
+/* Whoever took the name left nothing for others. */
+static bool fits_no_more(void *user)
+{
+	(void)user;
+	return false;
+}
+
+int singleton_take(struct ration *ration, const char *name, uint64_t deadline_ns,
+		   struct ration_ticket *ret_ticket, struct singleton_holder *ret_holder)
+{
+	struct asked asked = {.ration = ration, .name = name};
+	const struct wanted wanted = {acquire_name, fits_no_more, &asked};
+	int result;
+
+	if (name[0] == '\0' || strlen(name) > RATION_KEY_MAX)
+		return -EINVAL;
+	result = client_acquire_until(ration, &wanted, deadline_ns, ret_ticket, NULL);
+	if (result == RATION_DENIED && ret_holder)
+		*ret_holder = asked.holder;
+	return result;
 }

@@ -17,10 +17,11 @@ struct singleton_holder {
 };
 
 /*
- * Take the lease of a name (1 ... RATION_KEY_MAX bytes). 0: ret_ticket holds it, and ration_release() ends it.
- * RATION_DENIED: ret_holder, which may be NULL, says who has it. Otherwise as ration_resolve() and ration_acquire().
+ * Take the lease of a name (1 ... RATION_KEY_MAX bytes), standing in line for it until deadline_ns (CLOCK_BOOTTIME) if
+ * need be. 0: ret_ticket holds it, and ration_release() ends it. RATION_DENIED: ret_holder, which may be NULL, says who
+ * has it. Otherwise as ration_resolve() and ration_acquire_until().
  */
-int singleton_take(struct ration *ration, const char *name, struct ration_ticket *ret_ticket,
-		   struct singleton_holder *ret_holder);
+int singleton_take(struct ration *ration, const char *name, uint64_t deadline_ns,
+		   struct ration_ticket *ret_ticket, struct singleton_holder *ret_holder);
 
 #endif

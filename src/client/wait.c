@@ -128,9 +128,8 @@ static void leave(struct ration *ration, struct ration_wait *wait, struct standi
 
 /* One call of ration_wait_try(). */
 struct trying {
-	struct ration_handle *handle;
-	const struct ration_cost *costs;
-	size_t n_costs;
+	struct ration *ration;
+	const struct wanted *wanted;
 	struct ration_wait *wait;
 	uint64_t deadline_ns;
 	struct standing standing;
@@ -141,7 +140,7 @@ struct trying {
 /* Into the line where it has to wait now. 0 or RATION_BUSY. */
 static int move(struct trying *t, const struct waiting *waiting)
 {
-	struct ration *ration = t->handle->ration;
+	struct ration *ration = t->ration;
 	struct standing *s = &t->standing;
 	struct queue_waiter waiter = {
 		.worker = atomic_load(&ration->slot),
@@ -192,7 +191,7 @@ static bool turn_stays(const struct trying *t, const struct queue_ahead *ahead, 
 static uint64_t look_again_at(const struct trying *t, const struct waiting *waiting,
 			      const struct queue_ahead *ahead, uint64_t now)
 {
-	const bool first = ahead->waiters == 0 && !has_supervisor(t->handle->ration);
+	const bool first = ahead->waiters == 0 && !has_supervisor(t->ration);
 
 	if (waiting->kind == KIND_SLOTS)
 		return ahead->waiters == 1 || first ? now + 2 * QUEUE_GRACE : UINT64_MAX;
@@ -206,7 +205,7 @@ static uint64_t look_again_at(const struct trying *t, const struct waiting *wait
 /* Say when it means to try. False: it is to stand in line anew, and look. */
 static bool announce(struct trying *t, const struct waiting *waiting)
 {
-	struct ration *ration = t->handle->ration;
+	struct ration *ration = t->ration;
 	const uint64_t now = client_now(ration), least = now + RETRY_MIN_NS * TICKS_PER_NS;
 	const struct queue_ahead ahead = queue_ahead(&ration->seg, waiting->bucket,
 						     waiting->class_index, &t->standing.place, now);
@@ -233,14 +232,14 @@ static const uint32_t *plain(const shm_half *word)
 /* Not by the deadline. Of slots nobody knows when they are free before they are. */
 static bool too_late(const struct trying *t, const struct waiting *waiting)
 {
-	return client_boot_ns(t->handle->ration, waiting->retry_at) > t->deadline_ns &&
+	return client_boot_ns(t->ration, waiting->retry_at) > t->deadline_ns &&
 	       (waiting->kind != KIND_SLOTS || clock_boot_ns() >= t->deadline_ns);
 }
 
 /* The word as it is before the try: what changes it later ends the sleep. */
 static void load_word(struct trying *t)
 {
-	shm_half *word = queue_word(&t->handle->ration->seg, &t->standing.place);
+	shm_half *word = queue_word(&t->ration->seg, &t->standing.place);
 
 	t->wait->word = plain(word);
 	if (word)
@@ -253,9 +252,9 @@ static int try_once(struct trying *t, struct ration_ticket *ticket, struct ratio
 		    struct waiting *waiting)
 {
 	load_word(t);
-	return client_acquire(t->handle, t->costs, t->n_costs,
-			      t->standing.place.owner ? &t->standing.place : NULL, ticket, denial,
-			      waiting);
+	return t->wanted->acquire(t->wanted->user,
+				  t->standing.place.owner ? &t->standing.place : NULL, ticket,
+				  denial, waiting);
 }
 
 static int try_in_line(struct trying *t, struct ration_ticket *ticket, struct ration_denial *denial)
@@ -285,17 +284,17 @@ static int try_in_line(struct trying *t, struct ration_ticket *ticket, struct ra
  */
 static void pass_on(const struct trying *t, bool served)
 {
-	struct ration *ration = t->handle->ration;
+	struct ration *ration = t->ration;
 	const uint32_t bucket = t->standing.bucket;
 
 	if (bucket < ration->seg.n_buckets && queue_hinted(&ration->seg.hot[bucket], ALL_CLASSES) &&
-	    (!served || client_fits(t->handle, t->costs, t->n_costs)))
+	    (!served || t->wanted->fits(t->wanted->user)))
 		wake_next(ration, bucket);
 }
 
 static int wait_try(struct trying *t, struct ration_ticket *ticket, struct ration_denial *denial)
 {
-	struct ration *ration = t->handle->ration;
+	struct ration *ration = t->ration;
 	const int ready = attachment_ready(ration);
 	int result;
 
@@ -312,14 +311,44 @@ static int wait_try(struct trying *t, struct ration_ticket *ticket, struct ratio
 	return result;
 }
 
+/* --- waiting for what a handle stands for --- */
+
+struct asked {
+	struct ration_handle *handle;
+	const struct ration_cost *costs;
+	size_t n_costs;
+};
+
+static int acquire_asked(void *user, const struct queue_place *place, struct ration_ticket *ticket,
+			 struct ration_denial *denial, struct waiting *waiting)
+{
+	const struct asked *asked = user;
+
+	return client_acquire(asked->handle, asked->costs, asked->n_costs, place, ticket, denial,
+			      waiting);
+}
+
+static bool asked_fits(void *user)
+{
+	const struct asked *asked = user;
+
+	return client_fits(asked->handle, asked->costs, asked->n_costs);
+}
+
+static struct wanted wanted_of(struct asked *asked)
+{
+	return (struct wanted){acquire_asked, asked_fits, asked};
+}
+
 int ration_wait_try(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs,
 		    struct ration_wait *wait, struct ration_ticket *ret_ticket,
 		    struct ration_denial *ret_denial)
 {
+	struct asked asked = {handle, costs, n_costs};
+	const struct wanted wanted = wanted_of(&asked);
 	struct trying t = {
-		.handle = handle,
-		.costs = costs,
-		.n_costs = n_costs,
+		.ration = handle->ration,
+		.wanted = &wanted,
 		.wait = wait,
 		.deadline_ns = wait->deadline_ns ? wait->deadline_ns : UINT64_MAX,
 	};
@@ -408,6 +437,24 @@ static int wait_until(struct trying *t, struct ration_ticket *ticket, struct rat
 	}
 }
 
+int client_acquire_until(struct ration *ration, const struct wanted *wanted, uint64_t deadline_ns,
+			 struct ration_ticket *ret_ticket, struct ration_denial *ret_denial)
+{
+	struct ration_wait wait = {0};
+	struct trying t = {
+		.ration = ration,
+		.wanted = wanted,
+		.wait = &wait,
+		.deadline_ns = deadline_ns,
+	};
+	int result;
+
+	ret_ticket->owner = 0;
+	result = wait_until(&t, ret_ticket, ret_denial);
+	ration_wait_end(ration, &wait);
+	return result;
+}
+
 static bool has_denial(int result, const struct ration_ticket *ticket)
 {
 	return result == RATION_DENIED || result == RATION_OVERSIZE || result == RATION_BUSY ||
@@ -418,20 +465,12 @@ int ration_acquire_until(struct ration_handle *handle, const struct ration_cost 
 			 size_t n_costs, uint64_t deadline_ns, struct ration_ticket *ret_ticket,
 			 struct ration_denial *ret_denial)
 {
+	struct asked asked = {handle, costs, n_costs};
+	const struct wanted wanted = wanted_of(&asked);
 	struct ration_denial denial;
-	struct ration_wait wait = {0};
-	struct trying t = {
-		.handle = handle,
-		.costs = costs,
-		.n_costs = n_costs,
-		.wait = &wait,
-		.deadline_ns = deadline_ns,
-	};
-	int result;
+	const int result =
+		client_acquire_until(handle->ration, &wanted, deadline_ns, ret_ticket, &denial);
 
-	ret_ticket->owner = 0;
-	result = wait_until(&t, ret_ticket, &denial);
-	ration_wait_end(handle->ration, &wait);
 	if (ret_denial && has_denial(result, ret_ticket))
 		*ret_denial = denial;
 	return result;
