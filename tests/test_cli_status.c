@@ -128,6 +128,7 @@ Test(cli_status, json)
 	cr_assert(root, "%s", r.out);
 	cr_expect_eq(json_at(root, "policy_generation"), 1);
 	cr_expect_eq(json_at(root, "counters.corrupt"), 0);
+	cr_expect_eq(json_at(root, "counters.forgotten"), 0);
 	cr_expect_eq(json_array_size(json_object_get(root, "workers")), 0);
 	cr_assert_eq(json_array_size(json_object_get(root, "buckets")), 2);
 	bucket = json_array_get(json_object_get(root, "buckets"), 0);
@@ -255,6 +256,39 @@ Test(cli_status, windows_periods_slots_and_their_holders)
 	root = status_of(&d);
 	cr_expect_eq(json_at(bucket_of(root, "crm/in-flight"), "left"), 2);
 	json_decref(root);
+	cr_expect_eq(rationd_stop(&d), 0);
+}
+
+/* Ten were taken, a hundred were used, and max_debt is five. */
+Test(cli_status, what_settles_could_not_count)
+{
+	static const char small_debt[] = "version: 1\n"
+					 "classes: [bulk]\n"
+					 "vendors:\n"
+					 "  crm:\n"
+					 "    limits:\n"
+					 "      - { name: b, rate: 1/h, burst: 10, scope: [], "
+					 "margin: 0%, delay: 0s, max_debt: 5 }\n";
+	struct cli_process *p;
+	struct cli_result r;
+	struct rationd d;
+	json_t *root;
+
+	rationd_start(&d, small_debt, NULL);
+	p = holder_start(&d, "{\"op\":\"acquire\",\"tenant\":\"acme\",\"vendor\":\"crm\","
+			     "\"class\":\"bulk\",\"cost\":{\"requests\":10}}\n");
+	cli_write(p, "{\"op\":\"settle\",\"ticket\":4096,\"cost\":{\"requests\":100}}\n");
+	cr_assert_str_eq(cli_read_line(p), "{\"ok\":true}");
+	root = status_of(&d);
+	cr_expect_eq(json_at(root, "counters.forgotten"), 1);
+	json_decref(root);
+	CLI(&r, "status", "--socket", d.socket);
+	cli_expect(&r, EX_OK, NULL, "");
+	cr_expect(strstr(r.out, "\n1 actual costs beyond max_debt, or settled too late: "
+				"not charged in full\n"),
+		  "%s", r.out);
+	cli_free(&r);
+	holder_end(p);
 	cr_expect_eq(rationd_stop(&d), 0);
 }
 

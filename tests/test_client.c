@@ -362,6 +362,31 @@ Test(client, settle_goes_into_debt_that_must_be_worked_off)
 	scene_end(&s);
 }
 
+Test(client, a_settle_that_comes_after_its_bucket_was_given_up_is_counted_as_forgotten)
+{
+	struct scene s = scene_of(&two_units);
+	const shm_word *forgotten = &client_seg(s.ration)->control->forgotten;
+	struct ration_ticket late;
+
+	cr_assert_eq(take(&s, "tokens", 1000), 0);
+	late = s.ticket;
+	late.links[0].generation++;
+	late.links[1].generation++;
+	cr_assert_eq(ration_settle(s.ration, &late, &(struct ration_cost){"tokens", 500}, 1), 0);
+	cr_assert_eq(shm_load(forgotten), 0, "less than the estimate: nobody loses by that");
+	late = s.ticket;
+	late.links[0].generation++;
+	late.links[1].generation++;
+	cr_assert_eq(ration_settle(s.ration, &late, &(struct ration_cost){"tokens", 3000}, 1), 0);
+	cr_assert_eq(shm_load(forgotten), 1);
+	cr_assert_eq(left(&s, "words"), 99000);
+	cr_assert_eq(ration_settle(s.ration, &s.ticket, &(struct ration_cost){"tokens", 3000}, 1),
+		     0);
+	cr_assert_eq(shm_load(forgotten), 1);
+	cr_assert_eq(left(&s, "words"), 97000);
+	scene_end(&s);
+}
+
 Test(client, cancel_gives_back_what_time_has_not)
 {
 	struct scene s = scene_of(&two_units);

@@ -359,6 +359,11 @@ Test(policy_kinds, overrides_reach_what_is_derived)
 
 /* --- debt --- */
 
+static uint64_t forgotten(void)
+{
+	return shm_load(&client_seg(ration)->control->forgotten);
+}
+
 /* Takes all ten of the limit, which then turn out to have been a thousand; the ticket of it. */
 static struct ration_ticket overspend(struct ration_handle *handle)
 {
@@ -367,7 +372,9 @@ static struct ration_ticket overspend(struct ration_handle *handle)
 
 	cr_assert_eq(ration_acquire(handle, &ten, 1, &ticket, NULL), 0);
 	taken = ticket;
+	cr_expect_eq(forgotten(), 0);
 	cr_assert_eq(ration_settle(ration, &ticket, &thousand, 1), 0);
+	cr_expect_eq(forgotten(), 1, "985 of it");
 	return taken;
 }
 
@@ -421,6 +428,25 @@ Test(policy_kinds, debt_of_a_rolling_limit)
 	taken = overspend(handle);
 	cr_expect_eq(rolling_used(client_seg(ration), taken.links[0].bucket, client_now(ration)),
 		     15);
+	ration_handle_free(&handle);
+	detach();
+}
+
+/* As much as max_debt leaves is no more than is counted, for any kind. */
+Test(policy_kinds, debt_within_its_bound_is_counted_in_full)
+{
+	const struct ration_cost ten = {"requests", 10}, fifteen = {"requests", 15};
+	struct ration_handle *handle;
+	struct ration_ticket ticket;
+
+	make("      - {name: b, rate: 1/h, burst: 10, scope: [], delay: 0s, max_debt: 5}\n"
+	     "      - {name: w, kind: window, amount: 10, period: 400d, scope: [], max_debt: 5}\n"
+	     "      - {name: r, kind: rolling, amount: 10, period: 400d, scope: [], max_debt: 5}\n"
+	     "      - {name: s, kind: concurrency, slots: 10, scope: []}\n");
+	handle = handle_of("a", "x");
+	cr_assert_eq(ration_acquire(handle, &ten, 1, &ticket, NULL), 0);
+	cr_assert_eq(ration_settle(ration, &ticket, &fifteen, 1), 0);
+	cr_expect_eq(forgotten(), 0);
 	ration_handle_free(&handle);
 	detach();
 }

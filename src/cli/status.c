@@ -109,15 +109,16 @@ static void print_json(const struct ration *ration, const struct status_rows *ro
 
 	for (uint32_t i = 0; i < rows->n; i++)
 		json_array_append_new(buckets, row_json(ration, &rows->row[i]));
-	root = cli_need(json_pack("{s:I, s:o, s:i, s:{s:I, s:I, s:I}, s:o, s:o, s:o}",
-				  "policy_generation",
-				  (json_int_t)shm_load(&seg->control->policy_generation), "workers",
-				  workers_json(seg), "buckets_max", (int)seg->n_buckets, "counters",
-				  "full", (json_int_t)shm_load_relaxed(&seg->control->full),
-				  "corrupt", (json_int_t)shm_load_relaxed(&seg->control->corrupt),
-				  "repaired", (json_int_t)shm_load_relaxed(&seg->control->repaired),
-				  "shadow", status_shadow_json(ration), "set",
-				  status_set_json(client_blob(ration)), "buckets", buckets));
+	root = cli_need(json_pack(
+		"{s:I, s:o, s:i, s:{s:I, s:I, s:I, s:I}, s:o, s:o, s:o}", "policy_generation",
+		(json_int_t)shm_load(&seg->control->policy_generation), "workers",
+		workers_json(seg), "buckets_max", (int)seg->n_buckets, "counters", "full",
+		(json_int_t)shm_load_relaxed(&seg->control->full), "corrupt",
+		(json_int_t)shm_load_relaxed(&seg->control->corrupt), "repaired",
+		(json_int_t)shm_load_relaxed(&seg->control->repaired), "forgotten",
+		(json_int_t)shm_load_relaxed(&seg->control->forgotten), "shadow",
+		status_shadow_json(ration), "set", status_set_json(client_blob(ration)), "buckets",
+		buckets));
 	json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	putchar('\n');
 	json_decref(root);
@@ -225,6 +226,8 @@ static void print_counters(const struct seg *seg)
 		{shm_load_relaxed(&seg->control->full), "buckets found no room"},
 		{shm_load_relaxed(&seg->control->corrupt), "impossible values met"},
 		{shm_load_relaxed(&seg->control->repaired), "impossible values repaired"},
+		{shm_load_relaxed(&seg->control->forgotten),
+		 "actual costs beyond max_debt, or settled too late: not charged in full"},
 	};
 
 	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)

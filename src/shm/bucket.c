@@ -290,30 +290,32 @@ bool bucket_refund(struct seg_hot *hot, const struct bucket_charged *charged,
 	return true;
 }
 
-bool bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint64_t now)
+enum debit bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint64_t now)
 {
 	return bucket_debit_within(hot, generation, ticks, TICKS_CAP, now);
 }
 
-bool bucket_debit_within(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint64_t debt,
-			 uint64_t now)
+enum debit bucket_debit_within(struct seg_hot *hot, uint32_t generation, uint64_t ticks,
+			       uint64_t debt, uint64_t now)
 {
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
 		uint64_t tat = shm_load(&hot->state[0]);
 		uint64_t tolerance, limit, next;
+		bool whole;
 
 		if (tat == RECORD_DEAD || shm_half_load(&hot->generation) != generation)
-			return false;
+			return DEBIT_NONE;
 		tolerance = bucket_tolerance(shm_load_relaxed(&hot->numbers));
 		limit = bucket_tat_limit(now, tolerance);
 		if (limit - now - tolerance > debt)
 			limit = now + tolerance + debt;
 		next = later(tat, now);
-		next = next >= limit || ticks >= limit - next ? limit : next + ticks;
+		whole = next <= limit && ticks <= limit - next;
+		next = whole ? next + ticks : limit;
 		if (next <= tat || shm_cas(&hot->state[0], &tat, next))
-			return true;
+			return whole ? DEBIT_WHOLE : DEBIT_PART;
 	}
-	return false;
+	return DEBIT_NONE;
 }
 
 /* --- new numbers --- */

@@ -146,11 +146,10 @@ void bucket_refund_look(const struct seg_hot *hot, struct bucket_pair *ret_pair)
 bool bucket_refund(struct seg_hot *hot, const struct bucket_charged *charged,
 		   const struct bucket_pair *pair, uint64_t now, uint64_t *ret_given);
 
-/* Charge more, into debt if need be (at most BUCKET_DEBT_MAX of it, or `debt` ticks where that is less). False: out of
- * attempts, or stale. */
-bool bucket_debit_within(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint64_t debt,
-			 uint64_t now);
-bool bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint64_t now);
+/* Charge more, into debt if need be (at most BUCKET_DEBT_MAX of it, or `debt` ticks where that is less). */
+enum debit bucket_debit_within(struct seg_hot *hot, uint32_t generation, uint64_t ticks,
+			       uint64_t debt, uint64_t now);
+enum debit bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint64_t now);
 
 /*
  * Give a linked bucket new numbers; what was spent stays spent, in units, and older tickets give

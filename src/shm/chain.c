@@ -17,8 +17,8 @@ typedef enum take link_charge(struct seg *seg, const struct link *link, const st
 			      const struct instant *at, struct taken *taken,
 			      struct shortage *ret_why);
 typedef bool link_give_back(struct seg *seg, const struct charge_ref *charge, uint64_t units);
-typedef bool link_debit(struct seg *seg, const struct charge_ref *charge, uint64_t units,
-			uint64_t now);
+typedef enum debit link_debit(struct seg *seg, const struct charge_ref *charge, uint64_t units,
+			      uint64_t now);
 
 static bool release_slot(struct seg *seg, const struct charge_ref *charge, uint64_t units)
 {
@@ -26,21 +26,31 @@ static bool release_slot(struct seg *seg, const struct charge_ref *charge, uint6
 	return slots_release(seg, charge);
 }
 
-static bool debit_window(struct seg *seg, const struct charge_ref *charge, uint64_t units,
-			 uint64_t now)
+static enum debit debit_bucket(struct seg *seg, const struct charge_ref *charge, uint64_t units,
+			       uint64_t now)
+{
+	struct seg_hot *hot = &seg->hot[charge->bucket];
+	const bucket_numbers numbers = shm_load_relaxed(&hot->numbers);
+	const uint64_t debt = charge->max_debt ? bucket_cost(numbers, charge->max_debt) : TICKS_CAP;
+
+	return bucket_debit_within(hot, charge->generation, bucket_cost(numbers, units), debt, now);
+}
+
+static enum debit debit_window(struct seg *seg, const struct charge_ref *charge, uint64_t units,
+			       uint64_t now)
 {
 	(void)now;
 	return window_debit(seg, charge, units);
 }
 
-/* Token buckets are corrected by functions of their own: they need a clock that is read in between. */
+/* Token buckets give back by functions of their own: they need a clock that is read in between. */
 static const struct kind {
 	link_look *look;
 	link_charge *charge;
 	link_give_back *give_back;
 	link_debit *debit;
 } kinds[KIND_COUNT] = {
-	[KIND_BUCKET] = {bucket_link_look, bucket_link_charge, NULL, NULL},
+	[KIND_BUCKET] = {bucket_link_look, bucket_link_charge, NULL, debit_bucket},
 	[KIND_WINDOW] = {window_look, window_charge, window_give_back, debit_window},
 	[KIND_ROLLING] = {rolling_look, rolling_charge, rolling_give_back, rolling_debit},
 	[KIND_SLOTS] = {slots_look, slots_charge, release_slot, NULL},
@@ -466,24 +476,12 @@ static uint64_t max_debt_of(const struct seg *seg, uint32_t bucket)
 	return shm_load_relaxed(&seg->cold[bucket].max_debt);
 }
 
-static void settle_bucket(struct seg *seg, const struct ration_ticket_link *link, uint64_t actual,
-			  seg_clock *clock, void *user)
+/* What the limit does not count in full, nobody will: its debt is bounded, or it has begun another life. */
+static void charge_more(struct seg *seg, const struct kind *kind, const struct charge_ref *charge,
+			uint64_t units, uint64_t now)
 {
-	struct seg_hot *hot = &seg->hot[link->bucket];
-
-	if (actual > link->amount) {
-		const bucket_numbers numbers = shm_load_relaxed(&hot->numbers);
-		const uint64_t ticks = bucket_cost(numbers, actual - link->amount);
-		const uint64_t max_debt = max_debt_of(seg, link->bucket);
-
-		(void)bucket_debit_within(hot, link->generation, ticks,
-					  max_debt ? bucket_cost(numbers, max_debt) : TICKS_CAP,
-					  clock(user));
-	} else if (actual < link->amount) {
-		const uint64_t used = share_of(link->charged, actual, link->amount);
-
-		refund(seg, link, link->charged - used, clock, user);
-	}
+	if (kind->debit(seg, charge, units, now) != DEBIT_WHOLE)
+		(void)shm_add(&seg->control->forgotten, 1);
 }
 
 void chain_settle_link(struct seg *seg, const struct ration_ticket *ticket, uint32_t i,
@@ -493,12 +491,15 @@ void chain_settle_link(struct seg *seg, const struct ration_ticket *ticket, uint
 	const struct kind *kind = kind_of(link->flags);
 	struct charge_ref charge = charge_of(ticket, link);
 
+	if (!kind || !kind->debit)
+		return;
 	charge.max_debt = max_debt_of(seg, link->bucket);
-	if (is_bucket(link))
-		settle_bucket(seg, link, actual, clock, user);
-	else if (kind && kind->debit && actual > link->amount)
-		(void)kind->debit(seg, &charge, actual - link->amount, clock(user));
-	else if (kind && kind->debit && actual < link->amount)
+	if (actual > link->amount)
+		charge_more(seg, kind, &charge, actual - link->amount, clock(user));
+	else if (actual < link->amount && is_bucket(link))
+		refund(seg, link, link->charged - share_of(link->charged, actual, link->amount),
+		       clock, user);
+	else if (actual < link->amount)
 		(void)kind->give_back(seg, &charge, link->amount - actual);
 }
 

@@ -85,7 +85,8 @@ struct seg_control {
 	shm_word
 		horizon; /* written by whoever reclaims: what ended lives counted had happened before
 			     these ticks; a new life begins no earlier */
-	uint8_t pad0[40];
+	shm_word forgotten; /* times that a limit was told of a cost it could not count in full */
+	uint8_t pad0[32];
 	shm_word bucket_hint; /* where to look for a free record next; any value will do */
 	shm_word full;        /* inserts that found no room */
 	shm_word corrupt;     /* impossible values met */

@@ -283,7 +283,7 @@ bool rolling_give_back(struct seg *seg, const struct charge_ref *charge, uint64_
 	return false;
 }
 
-/* How much of a debit to the cell of the head the bound on debt leaves. */
+/* How much of a debit to the cell of the head the bound on debt leaves. A word holds more than that. */
 static uint64_t within_debt(const struct cells *cells, const struct charge_ref *charge,
 			    uint64_t units)
 {
@@ -296,21 +296,23 @@ static uint64_t within_debt(const struct cells *cells, const struct charge_ref *
 	return debited(used, units, amount, charge->max_debt) - used;
 }
 
-bool rolling_debit(struct seg *seg, const struct charge_ref *charge, uint64_t units, uint64_t now)
+enum debit rolling_debit(struct seg *seg, const struct charge_ref *charge, uint64_t units,
+			 uint64_t now)
 {
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
 		struct cells cells;
-		uint64_t index;
+		uint64_t index, within;
 
 		if (cells_read(seg, charge->bucket, charge->generation, &cells) != TAKE_ADMIT)
-			return false;
+			return DEBIT_NONE;
 		index = cells_to_open(&cells, cells_index(now, cells.cell_ticks));
+		within = within_debt(&cells, charge, units);
 		if (index != cells.at.index)
 			(void)cells_roll(&cells, index);
-		else if (cells_count(&cells, within_debt(&cells, charge, units)))
-			return true;
+		else if (cells_count(&cells, within))
+			return within == units ? DEBIT_WHOLE : DEBIT_PART;
 	}
-	return false;
+	return DEBIT_NONE;
 }
 
 bool rolling_correct(struct seg *seg, uint32_t bucket, uint32_t generation, uint64_t used,

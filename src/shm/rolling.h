@@ -113,10 +113,10 @@ enum take rolling_charge(struct seg *seg, const struct link *link, const struct 
 bool rolling_give_back(struct seg *seg, const struct charge_ref *charge, uint64_t units);
 
 /*
- * Charge `units` more to the present cell, into debt if need be (saturates). False: out of attempts, or
- * the record is in another life; nothing was charged.
+ * Charge `units` more to the present cell, into debt if need be (saturates).
  */
-bool rolling_debit(struct seg *seg, const struct charge_ref *charge, uint64_t units, uint64_t now);
+enum debit rolling_debit(struct seg *seg, const struct charge_ref *charge, uint64_t units,
+			 uint64_t now);
 
 /*
  * The vendor says that `used` units of the period that ends now are spent. Never lowers; if it raises,

@@ -30,6 +30,13 @@ enum take {
 	TAKE_AGAIN,   /* out of CAS attempts */
 };
 
+/* What became of a charge that is not asked for, but told: a cost above its estimate. 0: nothing. */
+enum debit {
+	DEBIT_NONE, /* stale, or out of attempts */
+	DEBIT_PART, /* as much as the bound on debt left */
+	DEBIT_WHOLE,
+};
+
 /* When an acquire happens: one clock read, and what the wall clock shows then. */
 struct instant {
 	uint64_t now; /* ticks */

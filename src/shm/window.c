@@ -449,7 +449,7 @@ static uint64_t within_debt(const struct charge_ref *charge, const struct view *
 		       charge->max_debt);
 }
 
-bool window_debit(struct seg *seg, const struct charge_ref *charge, uint64_t units)
+enum debit window_debit(struct seg *seg, const struct charge_ref *charge, uint64_t units)
 {
 	struct seg_hot *hot = &seg->hot[charge->bucket];
 	const uint64_t even = charge->taken.word, odd = charge->taken.refunds;
@@ -458,22 +458,25 @@ bool window_debit(struct seg *seg, const struct charge_ref *charge, uint64_t uni
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
 		struct view view;
 		uint64_t next[2];
+		bool whole = true;
 
 		if (!read_pair(hot, charge->generation, view.pair) || !read_words(hot, &view))
-			return false;
+			return DEBIT_NONE;
 		for (unsigned s = 0; s < 2; s++) {
 			const uint64_t window = view.index[s];
+			const uint64_t used = within_debt(charge, &view, window, units);
 
 			next[s] = view.pair[s];
 			/* Only after a repair are both words earlier than the charge. */
-			if (window >= first || window == view.hi)
-				next[s] = word_of(window, within_debt(charge, &view, window, units),
-						  view.numbers);
+			if (window < first && window != view.hi)
+				continue;
+			next[s] = word_of(window, used, view.numbers);
+			whole &= used == sum(used_in(&view, window), units);
 		}
 		if (shm_cas_pair(hot->state, view.pair, next))
-			return true;
+			return whole ? DEBIT_WHOLE : DEBIT_PART;
 	}
-	return false;
+	return DEBIT_NONE;
 }
 
 /* Times only go up. */

@@ -93,9 +93,9 @@ bool window_give_back(struct seg *seg, const struct charge_ref *charge, uint64_t
 
 /*
  * Charge `units` more to the windows of a charge and, where a later one has begun, to that too; into debt if need be
- * (saturates). False: out of attempts, or the record is in another life; nothing was charged.
+ * (saturates).
  */
-bool window_debit(struct seg *seg, const struct charge_ref *charge, uint64_t units);
+enum debit window_debit(struct seg *seg, const struct charge_ref *charge, uint64_t units);
 
 /*
  * The vendor says that `used` units of window `index` are spent. Never lowers; if it raises, all charges until now give
