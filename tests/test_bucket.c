@@ -7,6 +7,7 @@
  * which is the same as: over no interval more than rate * interval + burst.
  */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -447,23 +448,34 @@ Test(bucket, spent_stays_spent_when_numbers_change)
 	}
 }
 
-/*
- * Two policies in turn, as often as one likes, while somebody takes whatever there is: over any interval no more than the
- * larger of both bursts and what comes in at the faster of both rates. That is a bucket itself.
- */
-static void drain(struct seg_hot *hot, uint64_t now, double ticks, double burst, double *full_at)
+/* A bucket that may be in reals what no acquire may pass. */
+struct reference {
+	double ticks, burst, full_at;
+};
+
+static void admit(struct reference *r, uint64_t now, uint64_t units)
+{
+	r->full_at =
+		(r->full_at > (double)now ? r->full_at : (double)now) + (double)units * r->ticks;
+	cr_assert(r->full_at - (double)now <= (r->burst + 0.01) * r->ticks * (1 + 1e-6),
+		  "%g units at once, of %g (RATION_SEED=%lu)",
+		  (r->full_at - (double)now) / r->ticks, r->burst, seed_used);
+}
+
+/* Takes whatever there is, or some of it. */
+static void drain(struct seg_hot *hot, uint64_t now, struct reference references[2])
 {
 	struct bucket_view view;
 	uint64_t units;
 
 	(void)bucket_look(hot, 0, 0, now, &view);
 	units = bucket_left(&view, now);
+	if (units > 0 && below(4) == 0)
+		units = 1 + below(units);
 	if (units == 0 || acquire(hot, units, now, &view) != TAKE_ADMIT)
 		return;
-	*full_at = (*full_at > (double)now ? *full_at : (double)now) + (double)units * ticks;
-	cr_assert(*full_at - (double)now <= (burst + 0.01) * ticks * (1 + 1e-6),
-		  "%g units at once, of %g (RATION_SEED=%lu)", (*full_at - (double)now) / ticks,
-		  burst, seed_used);
+	admit(&references[0], now, units);
+	admit(&references[1], now, units);
 }
 
 static double ticks_of(struct limit limit)
@@ -471,27 +483,42 @@ static double ticks_of(struct limit limit)
 	return (double)limit.period_ns * TICKS_PER_NS / (double)limit.amount;
 }
 
-Test(bucket, policies_in_turn_admit_no_more_than_the_larger)
+#define POLICIES 4
+
+/*
+ * Policies in any order, as often as one likes: over any interval no more than the largest burst and what comes in at the
+ * fastest rate; and from each change on no more than the new ones alone.
+ */
+Test(bucket, policies_in_any_order_admit_no_more_than_the_larger)
 {
 	seed(29);
 	for (int i = 0; i < 2000; i++) {
-		const struct limit limits[2] = {random_limit(), random_limit()};
-		const double a = ticks_of(limits[0]), b = ticks_of(limits[1]);
-		const double ticks = a < b ? a : b;
-		const double burst = (double)(limits[0].burst > limits[1].burst ? limits[0].burst
-										: limits[1].burst);
+		struct limit limits[POLICIES];
+		struct reference larger = {1e300, 0, 0};
+		const uint64_t n = 2 + below(POLICIES - 1);
 		uint64_t now = TICKS_PER_SEC;
-		struct seg_hot hot = bucket_of(limits[0], now);
-		double full_at = 0;
+		struct seg_hot hot;
 
-		for (int k = 1; k < 40; k++) {
-			drain(&hot, now, ticks, burst, &full_at);
-			now += below((uint64_t)(burst * ticks / 8) + 2);
-			drain(&hot, now, ticks, burst, &full_at);
+		for (uint64_t k = 0; k < n; k++) {
+			limits[k] = random_limit();
+			larger.ticks = fmin(larger.ticks, ticks_of(limits[k]));
+			larger.burst = fmax(larger.burst, (double)limits[k].burst);
+		}
+		hot = bucket_of(limits[0], now);
+		for (uint64_t k = 1, which = 0; k < 40; k++) {
+			struct reference both[2] = {larger};
+
+			both[1] = (struct reference){ticks_of(limits[which]),
+						     (double)limits[which].burst, 0};
+			drain(&hot, now, both);
+			now += below((uint64_t)(larger.burst * larger.ticks / 8) + 2);
+			drain(&hot, now, both);
+			larger = both[0];
+			which = n == 2 ? k % 2 : below(n);
 			cr_assert(bucket_retune(&hot,
-						bucket_pack(limits[k % 2].amount,
-							    limits[k % 2].period_ns,
-							    limits[k % 2].burst),
+						bucket_pack(limits[which].amount,
+							    limits[which].period_ns,
+							    limits[which].burst),
 						at, &now));
 		}
 	}

@@ -74,6 +74,31 @@ Test(reclaim, a_bucket_goes_when_it_has_been_full_for_a_while)
 	seg_verify(&seg, NOW + 2 * IDLE, true);
 }
 
+static uint64_t clock_of(void *user)
+{
+	return *(uint64_t *)user;
+}
+
+/* Emptied, and then its burst came down: what that does not hold is spent as long as the old one took to fill. */
+Test(reclaim, a_bucket_stays_while_a_larger_burst_would_find_it_spent)
+{
+	struct seg seg = seg_make(4, 1);
+	const struct bucket_ref ref = seg_bucket(&seg, 1, 1, 600, NOW);
+	struct seg_hot *hot = &seg.hot[ref.bucket];
+	uint64_t now = NOW;
+
+	cr_assert_eq(take(&seg, ref, 600, NOW), TAKE_ADMIT);
+	cr_assert(bucket_retune(hot, bucket_pack(1, 1000000000, 1), clock_of, &now));
+	now = NOW + 500 * TICKS_PER_SEC;
+	cr_assert_eq(reclaim_all(&seg, now), 0);
+	cr_assert(bucket_retune(hot, bucket_pack(1, 1000000000, 600), clock_of, &now));
+	cr_assert_lt(seg_left(&seg, ref, now), 600);
+	cr_assert(bucket_retune(hot, bucket_pack(1, 1000000000, 1), clock_of, &now));
+	now += 1300 * TICKS_PER_SEC;
+	cr_assert_eq(reclaim_all(&seg, now), 1);
+	seg_verify(&seg, now, true);
+}
+
 Test(reclaim, nobody_waits_for_it_and_nobody_has_drawn_lately)
 {
 	struct seg seg = seg_make(10, 1);

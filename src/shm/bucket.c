@@ -338,30 +338,61 @@ static uint64_t converted(uint64_t backlog, bucket_numbers from, bucket_numbers 
 
 /*
  * Part of a backlog that the new burst does not hold: nobody is to wait for it, but if the burst grows again soon, it is
- * spent still. Known for as long as the old burst took to fill.
+ * spent still. Known for as long as the old burst took to fill. In fractions of units, for it outlasts rates.
  */
 struct overhang {
-	uint64_t ticks;
+	uint64_t parts;
 	uint64_t until;
 };
 
+#define PART_BITS 20
+#define PARTS_MAX (BUCKET_UNITS_MAX << PART_BITS)
+
 static struct overhang known(const struct overhang *o, uint64_t now)
 {
-	if (o->until <= now || o->until - now > BUCKET_HORIZON_MAX || o->ticks > BUCKET_HORIZON_MAX)
+	if (o->until <= now || o->until - now > BUCKET_HORIZON_MAX || o->parts > PARTS_MAX)
 		return (struct overhang){0, 0};
 	return *o;
+}
+
+bool bucket_remembers(const struct seg_hot *hot, uint64_t now)
+{
+	const struct overhang overhang = {shm_load(&hot->state[2]), shm_load(&hot->state[3])};
+
+	return known(&overhang, now).parts > 0;
+}
+
+/* Parts of units that so many ticks are worth. */
+static uint64_t parts_in(bucket_numbers n, uint64_t ticks)
+{
+	const struct bucket_interval interval = bucket_interval(n);
+	const unsigned __int128 scaled = (unsigned __int128)ticks << (INTERVAL_BIAS + PART_BITS);
+	unsigned __int128 parts;
+
+	if (interval.mantissa == 0)
+		return 0;
+	parts = (scaled >> interval.exponent) / interval.mantissa;
+	return parts < PARTS_MAX ? (uint64_t)parts : PARTS_MAX;
+}
+
+/* Ticks that whole units of it take, rounded up. */
+static uint64_t parts_cost(bucket_numbers n, uint64_t parts)
+{
+	return parts > 0 ? bucket_cost(n, (parts >> PART_BITS) + 1) : 0;
 }
 
 static uint64_t fitted(uint64_t backlog, bucket_numbers from, bucket_numbers to, uint64_t now,
 		       struct overhang *overhang)
 {
 	const uint64_t full = bucket_tolerance(from);
-	const uint64_t whole = converted(backlog + overhang->ticks, from, to);
-	uint64_t kept = sooner(whole, bucket_tolerance(to));
+	const uint64_t spent = parts_in(from, backlog) + (backlog > 0) + overhang->parts;
+	const uint64_t whole = converted(backlog + parts_cost(from, overhang->parts), from, to);
+	uint64_t kept = sooner(whole, bucket_tolerance(to)), held;
 
 	if (backlog > full + 1) /* debt stays */
 		kept = later(kept, converted(backlog, from, to));
-	overhang->ticks = whole - kept;
+	held = parts_in(to, kept);
+	overhang->parts = spent > held ? sooner(spent - held, PARTS_MAX) : 0;
 	overhang->until = later(overhang->until, now + full);
 	return kept;
 }
@@ -439,7 +470,7 @@ static void release_bucket(struct seg_hot *hot, const struct hold *hold, bucket_
 		if (next[0] >= pair.word[0])
 			return; /* so late that the hold itself has drained */
 		next[1] = raised(pair.word[1], pair.word[0] - next[0]);
-		shm_store(&hot->state[2], overhang.ticks);
+		shm_store(&hot->state[2], overhang.parts);
 		shm_store(&hot->state[3], overhang.until);
 		if (shm_cas_pair(hot->state, pair.word, next))
 			return;

@@ -152,16 +152,19 @@ enum debit bucket_debit_within(struct seg_hot *hot, uint32_t generation, uint64_
 enum debit bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint64_t now);
 
 /*
- * Give a linked bucket new numbers; what was spent stays spent, in units, and older tickets give
- * nothing back. What a smaller burst does not hold is kept in state[2] (ticks; state[3]: until when), which only this
- * function reads: should the burst grow again before the old one would have filled, it is spent still. First the TAT moves so far ahead that neither the old nor the new numbers admit
- * anything, so that whoever looked before fails its CAS; then the numbers change; then the TAT comes
- * back to what the backlog is worth, never to the value it had. Killed in between, the bucket stays
- * empty for a burst's time. The clock is read after each look: a supervisor that was stopped in
- * between must not lower a TAT to where time no longer is.
+ * Give a linked bucket new numbers; what was spent stays spent, in units, and older tickets give nothing back. What a
+ * smaller burst does not hold is kept in state[2] (2^-20 units; state[3]: until when), which only the supervisor reads:
+ * should the burst grow again before the old one would have filled, it is spent still. First the TAT moves so far ahead
+ * that neither the old nor the new numbers admit anything, so that whoever looked before fails its CAS; then the numbers
+ * change; then the TAT comes back to what the backlog is worth, never to the value it had. Killed in between, the bucket
+ * stays empty for a burst's time. The clock is read after each look: a supervisor that was stopped in between must not
+ * lower a TAT to where time no longer is.
  * False: too much contention, nothing changed. The supervisor only.
  */
 bool bucket_retune(struct seg_hot *hot, bucket_numbers numbers, seg_clock *clock, void *user);
+
+/* Whether at `now` a larger burst would still find spent what a smaller one does not hold. The supervisor only. */
+bool bucket_remembers(const struct seg_hot *hot, uint64_t now);
 
 /* Whether the words of a linked bucket can be true at `now`; between two lives they are. */
 bool bucket_plausible(const struct seg_hot *hot, uint64_t now);

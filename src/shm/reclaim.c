@@ -15,14 +15,15 @@ static uint64_t long_ago(const struct reclaim_rule *rule)
 	return rule->now > rule->idle ? rule->now - rule->idle : 0;
 }
 
-/* Full. The CAS compares the refund sum too: that goes on in the next life. */
+/* Full, also for a larger burst. The CAS compares the refund sum too: that goes on in the next life. */
 static bool end_bucket(struct seg_hot *hot, const struct reclaim_rule *rule)
 {
 	const uint64_t refunds = shm_load(&hot->state[1]);
 	const uint64_t pair[2] = {shm_load(&hot->state[0]), refunds};
 	const uint64_t dead[2] = {RECORD_DEAD, refunds};
 
-	return pair[0] <= long_ago(rule) && shm_cas_pair(hot->state, pair, dead);
+	return pair[0] <= long_ago(rule) && !bucket_remembers(hot, rule->now) &&
+	       shm_cas_pair(hot->state, pair, dead);
 }
 
 /* Both words are of windows that were over, and so is a pause that pace ordered. */
