@@ -228,7 +228,7 @@ static void shape_window(const struct resolving *res, const struct blob_limit *l
 	link->shape[WINDOW_INDEX] = window.index;
 	link->shape[WINDOW_START] = (uint64_t)window.start;
 	link->shape[WINDOW_END] = (uint64_t)window.end;
-	link->shape[WINDOW_BEFORE] = vendor->clock_skew_ns + vendor->delay_ns;
+	link->shape[WINDOW_BEFORE] = vendor->clock_skew_ns + limit->numbers.delay_ns;
 	link->shape[WINDOW_AFTER] = vendor->clock_skew_ns;
 	narrow(head, window.start, window.end);
 }

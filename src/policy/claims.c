@@ -281,7 +281,7 @@ static void check_guard(struct compiler *c, const struct draft_vendor *vendor,
 			const struct draft_limit *limit)
 {
 	const uint64_t skew = vendor->written.value[WRITTEN_SKEW];
-	const uint64_t delay = permit_delay(c, vendor);
+	const uint64_t delay = limit->written.value[WRITTEN_DELAY];
 
 	if (limit->kind != KIND_WINDOW || limit->later || limit->broken || !limit->period_at ||
 	    2 * skew + delay <= shortest_period(limit))

@@ -25,7 +25,7 @@ struct calendar_window spent_window(const struct carry *c, const struct blob *bl
 void spent_shape(const struct carry *c, const struct blob *blob, const struct blob_limit *limit,
 		 const struct blob_numbers *numbers, struct link *link)
 {
-	uint64_t skew = 0, delay = 0;
+	uint64_t skew = 0;
 	struct calendar_window window;
 
 	if (limit->kind == KIND_ROLLING)
@@ -36,14 +36,12 @@ void spent_shape(const struct carry *c, const struct blob *blob, const struct bl
 	for (uint32_t i = 0; i < blob->n_vendors; i++) {
 		if (blob->vendors[i].clock_skew_ns > skew)
 			skew = blob->vendors[i].clock_skew_ns;
-		if (blob->vendors[i].delay_ns > delay)
-			delay = blob->vendors[i].delay_ns;
 	}
 	window = spent_window(c, blob, limit);
 	link->shape[WINDOW_INDEX] = window.index;
 	link->shape[WINDOW_START] = (uint64_t)window.start;
 	link->shape[WINDOW_END] = (uint64_t)window.end;
-	link->shape[WINDOW_BEFORE] = skew + delay;
+	link->shape[WINDOW_BEFORE] = skew + numbers->delay_ns;
 	link->shape[WINDOW_AFTER] = skew;
 }
 
