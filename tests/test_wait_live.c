@@ -296,8 +296,11 @@ Test(wait_live, pressure_rises_from_process_to_process_until_the_next_is_told_bu
 	start_waiter(&s, 1, "bulk");
 	until_in_line(&s, 3);
 	until_pressure(s.bulk, 100);
-	rationd_write_policy(&s.r, BUCKET(9));
-	rationd_reload(&s.r);
-	until_served(&s);
+	for (int i = 0; i < WAITERS; i++) {
+		cr_assert_eq(kill(s.waiter[i].pid, SIGKILL), 0);
+		cli_wait(&s.waiter[i], &r);
+		cli_free(&r);
+	}
+	until_in_line(&s, 0);
 	end(&s);
 }
