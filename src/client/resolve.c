@@ -31,7 +31,8 @@ static void put(struct ration_handle *handle, size_t i, uint64_t word)
 	atomic_store_explicit(&handle->chain[i], word, memory_order_relaxed);
 }
 
-_Static_assert(sizeof(((struct link *)0)->shape) == (LINK_SHAPE_WORDS - 1) * 8, "and the mark");
+_Static_assert(sizeof(((struct link *)0)->shape) == sizeof(uint64_t[LINK_SHAPE_WORDS - 1]),
+	       "and the mark");
 
 static void put_link(struct ration_handle *handle, size_t i, const struct link *link)
 {

@@ -175,28 +175,35 @@ static void read_release(struct compiler *c, const struct node *value, void *tar
 
 #define PART_FORM "or a percentage above 0% and up to 100%"
 
+static bool parse_claim(const char *text, struct claim *claim)
+{
+	struct rate rate;
+
+	if (scalar_percent(text, 1000000, &claim->value) && claim->value > 0) {
+		claim->form = CLAIM_PART;
+		return true;
+	}
+	if (scalar_rate(text, &rate)) {
+		claim->form = CLAIM_RATE;
+		claim->value = rate.amount;
+		claim->period_ns = rate.period_ns;
+		return true;
+	}
+	if (!scalar_count(text, &claim->value))
+		return false;
+	claim->form = CLAIM_COUNT;
+	return true;
+}
+
 /* A rate of buckets, a count of others; or a part of either. */
 static void read_claim(struct compiler *c, const struct node *value, void *target)
 {
 	struct claim *claim = target;
-	struct rate rate;
 
 	claim->at = value;
-	if (!is_text(value)) {
+	if (!is_text(value) || !parse_claim(value->text, claim))
 		node_expected(&c->notes, value,
 			      "a rate such as 10/s, a count such as 10, " PART_FORM);
-	} else if (scalar_percent(value->text, 1000000, &claim->value) && claim->value > 0) {
-		claim->form = CLAIM_PART;
-	} else if (scalar_rate(value->text, &rate)) {
-		claim->form = CLAIM_RATE;
-		claim->value = rate.amount;
-		claim->period_ns = rate.period_ns;
-	} else if (scalar_count(value->text, &claim->value)) {
-		claim->form = CLAIM_COUNT;
-	} else {
-		node_expected(&c->notes, value,
-			      "a rate such as 10/s, a count such as 10, " PART_FORM);
-	}
 }
 
 #define CLAIM(member) offsetof(struct draft_claims, member)
