@@ -484,10 +484,11 @@ static double ticks_of(struct limit limit)
 }
 
 #define POLICIES 4
+#define CHANGES  40
 
 /*
- * Policies in any order, as often as one likes: over any interval no more than the largest burst and what comes in at the
- * fastest rate; and from each change on no more than the new ones alone.
+ * Policies in any order, as often as one likes, while the shortest of their bursts would fill: no more than the largest
+ * burst and what comes in at the fastest rate; and from each change on no more than the new ones alone.
  */
 Test(bucket, policies_in_any_order_admit_no_more_than_the_larger)
 {
@@ -497,21 +498,23 @@ Test(bucket, policies_in_any_order_admit_no_more_than_the_larger)
 		struct reference larger = {1e300, 0, 0};
 		const uint64_t n = 2 + below(POLICIES - 1);
 		uint64_t now = TICKS_PER_SEC;
+		double shortest = 1e300;
 		struct seg_hot hot;
 
 		for (uint64_t k = 0; k < n; k++) {
 			limits[k] = random_limit();
 			larger.ticks = fmin(larger.ticks, ticks_of(limits[k]));
 			larger.burst = fmax(larger.burst, (double)limits[k].burst);
+			shortest = fmin(shortest, ticks_of(limits[k]) * (double)limits[k].burst);
 		}
 		hot = bucket_of(limits[0], now);
-		for (uint64_t k = 1, which = 0; k < 40; k++) {
+		for (uint64_t k = 1, which = 0; k < CHANGES; k++) {
 			struct reference both[2] = {larger};
 
 			both[1] = (struct reference){ticks_of(limits[which]),
 						     (double)limits[which].burst, 0};
 			drain(&hot, now, both);
-			now += below((uint64_t)(larger.burst * larger.ticks / 8) + 2);
+			now += below((uint64_t)(shortest / (2 * CHANGES)) + 2);
 			drain(&hot, now, both);
 			larger = both[0];
 			which = n == 2 ? k % 2 : below(n);

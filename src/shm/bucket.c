@@ -391,7 +391,8 @@ static uint64_t fitted(uint64_t backlog, bucket_numbers from, bucket_numbers to,
 
 	if (backlog > full + 1) /* debt stays */
 		kept = later(kept, converted(backlog, from, to));
-	held = parts_in(to, kept);
+	held = parts_in(to, kept) +
+	       (kept > 0); /* the same rounding: what fits leaves nothing over */
 	overhang->parts = spent > held ? sooner(spent - held, PARTS_MAX) : 0;
 	overhang->until = later(overhang->until, now + full);
 	return kept;
