@@ -139,7 +139,7 @@ static void count(enum step_who who)
 /* The supervisor is killed while it clears up after the worker that stopped in insert(). */
 static void reap(enum step_who who)
 {
-	worker_reap(&step_seg, B);
+	worker_reap(&step_seg, B, 0);
 	step_done(who);
 }
 
@@ -208,7 +208,7 @@ static void check_counted(void)
 
 static void check_reaped(void)
 {
-	worker_reap(&step_seg, B);
+	worker_reap(&step_seg, B, 0);
 	for (uint32_t i = 0; i < step_seg.n_buckets; i++) {
 		const uint64_t owner = atomic_load(&step_seg.cold[i].owner);
 

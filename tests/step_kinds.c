@@ -221,7 +221,7 @@ static void take_and_release(enum step_who who)
 /* B is dead, and A is who clears up after it. */
 static void reap_b(enum step_who who)
 {
-	worker_reap(&step_seg, B);
+	worker_reap(&step_seg, B, 0);
 	step_done(who);
 }
 
@@ -363,7 +363,7 @@ static void check_expired(void)
 
 static void check_reaped(void)
 {
-	worker_reap(&step_seg, B);
+	worker_reap(&step_seg, B, 0);
 	stage()->outcome[B].units[SLOTS] = 0;
 	check_lease();
 }
@@ -425,7 +425,7 @@ static void make_record(enum record record, uint64_t numbers, const uint64_t sta
 
 static void make_slots(void)
 {
-	const uint64_t numbers = slots_pack(1, HOLD);
+	const uint64_t numbers = slots_pack(1, HOLD, 0);
 	uint32_t lines;
 
 	make_record(SLOTS, numbers, (const uint64_t[2]){0, 0});

@@ -31,7 +31,7 @@ uint64_t kinds_numbers(const struct kinds_limit *limit, uint64_t amount)
 	case KIND_ROLLING:
 		return rolling_pack(amount, cell_ticks(limit));
 	default:
-		return slots_pack((uint32_t)amount, limit->ns);
+		return slots_pack((uint32_t)amount, limit->ns, 0);
 	}
 }
 

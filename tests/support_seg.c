@@ -74,7 +74,7 @@ static uint64_t fill_slots(struct seg *seg, uint32_t bucket, uint32_t first_line
 
 struct bucket_ref seg_slots(struct seg *seg, uint64_t id, uint32_t slots, uint64_t hold_ns)
 {
-	struct slots_wanted wanted = {slots_pack(slots, hold_ns), slots_table_words(slots)};
+	struct slots_wanted wanted = {slots_pack(slots, hold_ns, 0), slots_table_words(slots)};
 	const struct bucket_spec spec = {
 		.identity = {{id * UINT64_C(0x9e3779b97f4a7c15) + 1, id}},
 		.kind = KIND_SLOTS,

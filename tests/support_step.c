@@ -171,7 +171,7 @@ static void complain(void *user, const char *what, uint32_t where)
 
 static void check_all(const struct step_operation *operation)
 {
-	worker_reap(&step_seg, A);
+	worker_reap(&step_seg, A, 0);
 	operation->check();
 	(void)seg_check(&step_seg, test->now, true, complain, NULL);
 }
@@ -180,7 +180,7 @@ static void check_all(const struct step_operation *operation)
 static void as_if_killed(const struct step_operation *operation)
 {
 	step_killed = true;
-	worker_reap(&step_seg, A);
+	worker_reap(&step_seg, A, 0);
 	operation->other(B);
 	check_all(operation);
 }

@@ -224,7 +224,7 @@ static void reap(uint32_t who)
 
 		(void)shm_cas(&race->holder[i], &his, 0);
 	}
-	worker_reap(&seg, who);
+	worker_reap(&seg, who, 0);
 }
 
 /* Kill one after the other as the work goes on, wherever it is. */

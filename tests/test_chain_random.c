@@ -364,7 +364,7 @@ static void settle(struct permit *permit)
 /* Its leases end; what it had charged stays so. */
 static void die(uint32_t worker)
 {
-	worker_reap(&run.seg, worker);
+	worker_reap(&run.seg, worker, 0);
 	run.incarnation[worker]++;
 	shm_store(&run.seg.workers[worker].identity,
 		  worker_identity(worker, run.incarnation[worker], 1));

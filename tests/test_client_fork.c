@@ -471,7 +471,7 @@ Test(fork, killed_anywhere_workers_have_only_spent)
 		cr_assert_eq(wait_for(pid), -SIGKILL);
 	}
 	for (uint32_t slot = 1; slot < seg.n_workers; slot++)
-		worker_reap(&seg, slot);
+		worker_reap(&seg, slot, 0);
 	for (int i = 0; i < 16; i++)
 		granted += s.account[i].granted;
 	b = world_bucket(s.ration, s.handle[0], "l");

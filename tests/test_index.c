@@ -166,7 +166,7 @@ Test(index, each_half_done_insert_is_recovered)
 	cr_assert_eq(index_insert(&seg, 3, &spec, &ref), INDEX_FOUND);
 	seg.workers[3].claim = ref.bucket + 1;
 	seg.cold[ref.bucket].owner = 3 + 1;
-	worker_reap(&seg, 3);
+	worker_reap(&seg, 3, 0);
 	cr_assert_eq(seg.cold[ref.bucket].owner, COLD_LINKED);
 	seg_verify(&seg, NOW, true);
 

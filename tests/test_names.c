@@ -210,7 +210,7 @@ Test(names, a_claimed_record_keeps_its_names)
 	sweep_rounds(&seg, 5);
 	names_copy(&seg, name_ref(&seg, 7), buf, sizeof(buf));
 	cr_assert_str_eq(buf, "tenant");
-	worker_reap(&seg, 0);
+	worker_reap(&seg, 0, 0);
 	sweep_rounds(&seg, 2);
 	cr_assert_eq(lines_used(&seg), 0);
 	seg_verify(&seg, NOW, true);
@@ -245,7 +245,7 @@ Test(names, what_a_killed_worker_left_is_freed)
 	seg.cold[50].owner = 1 + 1;
 	cr_assert(extent_claim_below(&seg, 50, 3, extent_names_end(&seg), &line));
 	shm_half_store(&seg.extent_owners[line], EXTENT_NAME | 1);
-	worker_reap(&seg, 1);
+	worker_reap(&seg, 1, 0);
 	cr_assert_eq(lines_used(&seg), 1);
 	sweep_rounds(&seg, 2);
 	cr_assert_eq(lines_used(&seg), 0);
@@ -477,7 +477,7 @@ Test(names, four_processes_go_through_many_more_tenants_than_there_is_room_for, 
 	patrol_until(&seg, churn, &sweep, TENANTS / 5, 1);
 	cr_assert_eq(kill(pids[1], SIGKILL), 0);
 	cr_assert_eq(waitpid(pids[1], NULL, 0), pids[1]);
-	worker_reap(&seg, 1);
+	worker_reap(&seg, 1, 0);
 	patrol_until(&seg, churn, &sweep, TENANTS / 2, 2);
 	sweep = (struct sweep){SWEEP_BEGIN}; /* another supervisor */
 	patrol_until(&seg, churn, &sweep, TENANTS, 3);

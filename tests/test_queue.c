@@ -171,7 +171,7 @@ Test(queue, whoever_is_reaped_stands_there_no_more)
 	struct queue_waiter who = waiter(1, 7, FIRST, NOW);
 	struct queue_place place = stand(&seg, &who, NOW), next;
 
-	worker_reap(&seg, 1);
+	worker_reap(&seg, 1, 0);
 	cr_assert(!queue_wake_at(&seg, &place, NOW));
 	cr_assert_null(queue_word(&seg, &place));
 	shm_store(&seg.workers[1].identity, worker_identity(1, 2, 5000));

@@ -343,7 +343,7 @@ Test(reclaim, four_processes_churn_keys_while_one_is_stopped_and_one_killed, .ti
 	patrol_until(&seg, churn, LIVES / 10, 1);
 	cr_assert_eq(kill(pids[1], SIGKILL), 0);
 	cr_assert_eq(waitpid(pids[1], NULL, 0), pids[1]);
-	worker_reap(&seg, 1);
+	worker_reap(&seg, 1, 0);
 	patrol_until(&seg, churn, LIVES, 2);
 	patrol_until(&seg, churn, 0, 3);
 	/* The stopped one goes on with whatever it held. */

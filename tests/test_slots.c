@@ -108,15 +108,15 @@ static uint32_t room(struct seg *seg, struct bucket_ref ref, const struct shape 
 
 Test(slots, numbers_hold_what_was_packed)
 {
-	cr_assert_eq(slots_count(slots_pack(25, 0)), 25);
-	cr_assert_eq(slots_hold(slots_pack(25, 0)), 0);
-	cr_assert_eq(slots_count(slots_pack(SLOTS_MAX, 86400 * SECOND)), SLOTS_MAX);
-	cr_assert_geq(slots_hold(slots_pack(1, 86400 * SECOND)), 86400 * TICKS_PER_SEC);
-	cr_assert_leq(slots_hold(slots_pack(1, 86400 * SECOND)), 86400 * TICKS_PER_SEC + UNIT);
-	cr_assert_eq(slots_hold(slots_pack(1, 1)), UNIT);
-	cr_assert_eq(slots_pack(0, 0), 0);
-	cr_assert_eq(slots_pack(SLOTS_MAX + 1, 0), 0);
-	cr_assert_eq(slots_pack(1, 86400 * SECOND + 1), 0);
+	cr_assert_eq(slots_count(slots_pack(25, 0, 0)), 25);
+	cr_assert_eq(slots_hold(slots_pack(25, 0, 0)), 0);
+	cr_assert_eq(slots_count(slots_pack(SLOTS_MAX, 86400 * SECOND, 0)), SLOTS_MAX);
+	cr_assert_geq(slots_hold(slots_pack(1, 86400 * SECOND, 0)), 86400 * TICKS_PER_SEC);
+	cr_assert_leq(slots_hold(slots_pack(1, 86400 * SECOND, 0)), 86400 * TICKS_PER_SEC + UNIT);
+	cr_assert_eq(slots_hold(slots_pack(1, 1, 0)), UNIT);
+	cr_assert_eq(slots_pack(0, 0, 0), 0);
+	cr_assert_eq(slots_pack(SLOTS_MAX + 1, 0, 0), 0);
+	cr_assert_eq(slots_pack(1, 86400 * SECOND + 1, 0), 0);
 	for (uint32_t n = 1; n <= SLOTS_MAX; n++) {
 		cr_assert_eq(slots_table_words(n) % 8, 0);
 		cr_assert_geq(slots_table_words(n), n > 16 ? 4 * n : 64);
@@ -212,7 +212,7 @@ Test(slots, a_late_release_does_not_end_the_next_lease)
 {
 	struct seg seg = make(2);
 	const struct bucket_ref ref = seg_slots(&seg, 1, 1, 10 * SECOND);
-	const uint64_t hold = slots_hold(slots_pack(1, 10 * SECOND));
+	const uint64_t hold = slots_hold(slots_pack(1, 10 * SECOND, 0));
 	struct charge_ref first, second, none;
 	struct shortage why;
 
@@ -261,11 +261,11 @@ Test(slots, a_lost_history_is_held_by_nobody_for_as_long_as_a_lease_may_be)
 		const uint64_t extent = shm_load(&seg.hot[ref.bucket].state[3]);
 
 		slots_first(&seg, ref.bucket, (uint32_t)(extent >> 32), slots_table_words(3),
-			    slots_pack(3, holds[i][0]), NOW, true);
+			    slots_pack(3, holds[i][0], 0), NOW, true);
 		cr_assert_eq(slots_holder(slots_word(&seg, ref.bucket, 2)), UINT32_MAX);
 		cr_assert_eq(room(&seg, ref, &whole, end), 0);
 		seg_verify(&seg, NOW, true);
-		cr_assert_eq(slots_reap(&seg, 0, NULL, NULL), 0);
+		cr_assert_eq(slots_reap(&seg, 0, 0, NULL, NULL), 0);
 		cr_assert_eq(room(&seg, ref, &whole, end), 0);
 		cr_assert_eq(room(&seg, ref, &whole, end + 2 * UNIT), 3);
 		seg_verify(&seg, NOW, true);
@@ -354,10 +354,10 @@ Test(slots, more_slots_are_there_at_once)
 	const struct bucket_ref ref = seg_slots(&seg, 1, 2, 0);
 
 	fill(&seg, ref, &whole, 2);
-	slots_retune(&seg, ref.bucket, slots_pack(5, 0));
+	slots_retune(&seg, ref.bucket, slots_pack(5, 0, 0));
 	cr_assert_eq(room(&seg, ref, &whole, NOW), 3);
 	/* As far as the table reaches, no further. */
-	slots_retune(&seg, ref.bucket, slots_pack(SLOTS_MAX, 0));
+	slots_retune(&seg, ref.bucket, slots_pack(SLOTS_MAX, 0, 0));
 	cr_assert_eq(room(&seg, ref, &whole, NOW), slots_table_words(2) - 2);
 	seg_verify(&seg, NOW, true);
 }
@@ -370,7 +370,7 @@ Test(slots, leases_beyond_a_smaller_number_count_until_they_end)
 
 	for (int i = 0; i < 10; i++)
 		cr_assert_eq(take(&seg, ref, 0, &held[i]), TAKE_ADMIT);
-	slots_retune(&seg, ref.bucket, slots_pack(4, 0));
+	slots_retune(&seg, ref.bucket, slots_pack(4, 0, 0));
 	for (int i = 0, left = 10; i < 10; i++) {
 		cr_assert_eq(room(&seg, ref, &whole, NOW), left < 4 ? 4 - left : 0);
 		cr_assert(slots_release(&seg, &held[i]));
@@ -417,7 +417,7 @@ Test(slots, no_word_of_one_life_stands_in_the_next)
 	copy(&seg, other, of_other);
 	cr_assert(slots_close(&seg, ref.bucket, NOW));
 	shm_half_store(&seg.hot[ref.bucket].generation, ref.generation + 1);
-	slots_first(&seg, ref.bucket, extent, 64, slots_pack(2, 0), NOW, false);
+	slots_first(&seg, ref.bucket, extent, 64, slots_pack(2, 0, 0), NOW, false);
 	copy(&seg, ref, after);
 	for (int i = 0; i < 64; i++) {
 		cr_assert_neq(before[i], after[i]);
@@ -467,7 +467,7 @@ Test(slots, reaping_ends_all_leases_of_one_worker)
 			cr_assert_eq(take(&seg, refs[i % 3], i % 2, &held[i % 3][i / 3]),
 				     TAKE_ADMIT);
 	}
-	worker_reap_telling(&seg, 0, tell, told);
+	worker_reap_telling(&seg, 0, 0, tell, told);
 	cr_assert_eq(told[refs[0].bucket], 1);
 	cr_assert_eq(told[refs[1].bucket], 1);
 	cr_assert_eq(told[refs[2].bucket], 0);
@@ -475,7 +475,7 @@ Test(slots, reaping_ends_all_leases_of_one_worker)
 		if (i % 3 != 2 || i % 2)
 			cr_assert_eq(slots_release(&seg, &held[i % 3][i / 3]), i % 2 == 1);
 	}
-	cr_assert_eq(slots_reap(&seg, 0, tell, told), 0);
+	cr_assert_eq(slots_reap(&seg, 0, 0, tell, told), 0);
 	seg_verify(&seg, NOW, true);
 }
 
@@ -486,7 +486,7 @@ Test(slots, a_successor_keeps_what_it_takes)
 	struct charge_ref dead, successor;
 
 	cr_assert_eq(take(&seg, ref, 0, &dead), TAKE_ADMIT);
-	worker_reap(&seg, 0);
+	worker_reap(&seg, 0, 0);
 	enter(&seg, 0, 2);
 	cr_assert_eq(take(&seg, ref, 0, &successor), TAKE_ADMIT);
 	cr_assert_eq(dead.taken.charged, successor.taken.charged);
@@ -561,7 +561,7 @@ Test(slots, reaping_a_full_table)
 			cr_assert_eq(take(&seg, ref, 1, &held), TAKE_ADMIT);
 	}
 	clock_gettime(CLOCK_MONOTONIC, &from);
-	cr_assert_eq(slots_reap(&seg, 1, NULL, NULL), n);
+	cr_assert_eq(slots_reap(&seg, 1, 0, NULL, NULL), n);
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	printf("slots: %u leases in %u lines reaped in %ld us\n", n, seg.n_extents,
 	       (to.tv_sec - from.tv_sec) * 1000000 + (to.tv_nsec - from.tv_nsec) / 1000);
@@ -635,7 +635,7 @@ static void bury(struct seg *seg, uint32_t worker, pid_t pid, struct account *ac
 
 		(void)shm_cas(&account->holder[i], &holder, 0);
 	}
-	worker_reap(seg, worker);
+	worker_reap(seg, worker, 0);
 }
 
 static struct account *account_make(void)

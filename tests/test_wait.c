@@ -61,7 +61,7 @@ static struct policy_desc slots(uint32_t n, uint32_t flags)
 		.limits = {{.name = "l",
 			    .vendor = "v",
 			    .kind = KIND_SLOTS,
-			    .effective = slots_pack(n, 0),
+			    .effective = slots_pack(n, 0, 0),
 			    .flags = flags}},
 	};
 }

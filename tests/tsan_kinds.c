@@ -125,7 +125,7 @@ static void use(struct actor *actor, uint32_t round)
 		chain_release(&s->seg, &ticket);
 		return;
 	}
-	worker_reap(&s->seg, actor->who);
+	worker_reap(&s->seg, actor->who, 0);
 	actor->incarnation++;
 	shm_store(&s->seg.workers[actor->who].identity,
 		  worker_identity(actor->who, actor->incarnation, 1));
@@ -229,7 +229,7 @@ static void run(const char *what, unsigned mask, bool changing)
 	for (uint32_t i = 0; i < WORKERS + (changing ? 1 : 0); i++)
 		need(pthread_join(threads[i], NULL) == 0);
 	for (uint32_t i = 0; i < WORKERS; i++)
-		worker_reap(&scene.seg, i);
+		worker_reap(&scene.seg, i, 0);
 	need(seg_check(&scene.seg, ticks_now(&scene), true, tell, &scene) == 0);
 	for (uint32_t i = 0; i < SLOTS; i++)
 		need(slots_word(&scene.seg, scene.limits[LEASE].ref.bucket, i) == 0);

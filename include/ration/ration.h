@@ -289,6 +289,13 @@ RATION_API int ration_cancel(struct ration *ration, struct ration_ticket *ticket
 RATION_API int ration_release(struct ration *ration, struct ration_ticket *ticket);
 
 /*
+ * End a ticket whose request was given up without an answer (timed out, cancelled, its connection lost): its costs stay
+ * as estimated, and its slots are free again when the policy's `delay` is over, for that long the vendor may not know.
+ * Otherwise like settle.
+ */
+RATION_API int ration_abandon(struct ration *ration, struct ration_ticket *ticket);
+
+/*
  * Whether a request may still be sent on this ticket: a permit is good for the policy's `delay`.
  * If not, cancel it and acquire again. One clock read. Async-signal-safe.
  */

@@ -258,7 +258,7 @@ static json_t *op_wait(struct session *s, struct request *request)
 	return acquire(s, request, bounded ? clock_boot_ns() + request->wait_ns : UINT64_MAX);
 }
 
-/* --- settle, cancel, release --- */
+/* --- settle, cancel, release, abandon --- */
 
 static json_t *no_ticket(void)
 {
@@ -281,22 +281,29 @@ static json_t *op_settle(struct session *s, struct request *request)
 				   request->n_costs));
 }
 
-static json_t *op_cancel(struct session *s, struct request *request)
+static json_t *end_ticket(struct session *s, struct request *request,
+			  int (*end)(struct ration *ration, struct ration_ticket *ticket))
 {
 	struct ration_ticket ticket;
 
 	if (!tickets_take(&s->tickets, request->ticket, &ticket))
 		return no_ticket();
-	return ended(ration_cancel(s->ration, &ticket));
+	return ended(end(s->ration, &ticket));
+}
+
+static json_t *op_cancel(struct session *s, struct request *request)
+{
+	return end_ticket(s, request, ration_cancel);
 }
 
 static json_t *op_release(struct session *s, struct request *request)
 {
-	struct ration_ticket ticket;
+	return end_ticket(s, request, ration_release);
+}
 
-	if (!tickets_take(&s->tickets, request->ticket, &ticket))
-		return no_ticket();
-	return ended(ration_release(s->ration, &ticket));
+static json_t *op_abandon(struct session *s, struct request *request)
+{
+	return end_ticket(s, request, ration_abandon);
 }
 
 /* --- lines --- */
@@ -310,6 +317,7 @@ static const struct op {
 	{"acquire", FORM_ACQUIRE, op_acquire}, {"wait", FORM_ACQUIRE, op_wait},
 	{"lease", FORM_ACQUIRE, op_lease},     {"settle", FORM_SETTLE, op_settle},
 	{"cancel", FORM_CANCEL, op_cancel},    {"release", FORM_CANCEL, op_release},
+	{"abandon", FORM_CANCEL, op_abandon},
 };
 
 static const struct op *find_op(const json_t *root)
@@ -329,7 +337,8 @@ static json_t *perform(struct session *s, json_t *root, struct request *request)
 
 	if (!op)
 		return answer_error("op",
-				    "op: must be acquire, wait, lease, settle, cancel or release");
+				    "op: must be acquire, wait, lease, settle, cancel, release or "
+				    "abandon");
 	if (!request_read(root, op->form, request, &error))
 		return answer_error("invalid", error.text);
 	return op->run(s, request);
@@ -448,7 +457,8 @@ int cmd_pipe(int argc, char **argv)
 	const struct args args = {
 		.command = command,
 		.operands = "",
-		.summary = "Acquire, wait, lease, settle, cancel and release over JSON lines on "
+		.summary = "Acquire, wait, lease, settle, cancel, release and abandon over JSON "
+			   "lines on "
 			   "standard input and output.",
 		.options = options,
 	};

@@ -531,15 +531,21 @@ static void settle_link(struct ration *ration, const struct ration_ticket *ticke
 	}
 }
 
+/* For those who wait: even if a slot will be free only later, they are to learn when. */
+static void freed_slots(struct ration *ration, const struct ration_ticket *ticket)
+{
+	for (uint32_t i = 0; i < ticket->n_links; i++) {
+		if (LINK_KIND(ticket->links[i].flags) == KIND_SLOTS)
+			freed(ration, &ticket->links[i]);
+	}
+}
+
 /* False: a lease was held too long and is another's now. */
 static bool release(struct ration *ration, const struct ration_ticket *ticket)
 {
 	const bool held = chain_release(&ration->seg, ticket);
 
-	for (uint32_t i = 0; i < ticket->n_links; i++) {
-		if (LINK_KIND(ticket->links[i].flags) == KIND_SLOTS)
-			freed(ration, &ticket->links[i]);
-	}
+	freed_slots(ration, ticket);
 	return held;
 }
 
@@ -578,6 +584,17 @@ int ration_release(struct ration *ration, struct ration_ticket *ticket)
 	if (!ticket_ok(ration, ticket))
 		return -EINVAL;
 	return end(ticket, release(ration, ticket));
+}
+
+int ration_abandon(struct ration *ration, struct ration_ticket *ticket)
+{
+	bool held;
+
+	if (!ticket_ok(ration, ticket))
+		return -EINVAL;
+	held = chain_abandon(&ration->seg, ticket, client_now(ration));
+	freed_slots(ration, ticket);
+	return end(ticket, held);
 }
 
 bool ration_ticket_fresh(const struct ration *ration, const struct ration_ticket *ticket)

@@ -311,7 +311,7 @@ static void say_goodbye(struct ration *r)
 	uint64_t identity = atomic_load(&r->identity);
 
 	if (shm_load(&r->seg.workers[slot].identity) == identity)
-		(void)slots_reap(&r->seg, slot, wake_waiters, r);
+		(void)slots_reap(&r->seg, slot, client_now(r), wake_waiters, r);
 	(void)shm_cas(&r->seg.workers[slot].identity, &identity, 0);
 	shutdown(r->socket, SHUT_RDWR);
 }

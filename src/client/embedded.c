@@ -67,7 +67,7 @@ int embedded_register(struct ration *ration)
 		mine = own_slot(ration, slot, old);
 		if (mine == 0)
 			continue;
-		worker_inherit(&ration->seg, slot, wake_waiters, ration);
+		worker_inherit(&ration->seg, slot, client_now(ration), wake_waiters, ration);
 		atomic_store(&ration->slot, slot);
 		atomic_store(&ration->identity, mine);
 		return 0;
@@ -84,7 +84,7 @@ static bool bury(struct ration *ration)
 
 		if (old == 0 || !is_dead(old) || own_slot(ration, slot, old) == 0)
 			continue;
-		worker_reap_telling(&ration->seg, slot, wake_waiters, ration);
+		worker_reap_telling(&ration->seg, slot, client_now(ration), wake_waiters, ration);
 		any = true;
 	}
 	return any;
@@ -106,5 +106,6 @@ bool embedded_bury(struct ration *ration, uint64_t now)
 
 void embedded_leave(struct ration *ration)
 {
-	worker_reap_telling(&ration->seg, atomic_load(&ration->slot), wake_waiters, ration);
+	worker_reap_telling(&ration->seg, atomic_load(&ration->slot), client_now(ration),
+			    wake_waiters, ration);
 }

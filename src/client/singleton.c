@@ -21,7 +21,7 @@ static const char record_name[] = "(singleton)";
 
 static uint64_t fill(struct seg *seg, uint32_t bucket, uint32_t first, void *user)
 {
-	const uint64_t *now = user, numbers = slots_pack(1, 0);
+	const uint64_t *now = user, numbers = slots_pack(1, 0, 0);
 
 	slots_first(seg, bucket, first, slots_table_words(1), numbers, *now, false);
 	return 0;
@@ -50,7 +50,7 @@ static enum index_result record_of(struct ration *ration, const char *name, uint
 		.identity = identity_of(ration, name),
 		.kind = KIND_SLOTS,
 		.now = now,
-		.numbers = slots_pack(1, 0),
+		.numbers = slots_pack(1, 0, 0),
 		.scope = RATION_SCOPE_RESOURCE,
 		.names = {[NAME_LIMIT] = record_name, [NAME_RESOURCE] = name},
 		.extent_lines = slots_table_words(1) / EXTENT_LINE_WORDS,

@@ -104,13 +104,15 @@ static void describe_wait(const struct request *request, struct ration_denial *c
  * Libcurl may be on the stack; then it still needs the request, which is freed when it has
  * returned.
  */
-static bool let_go(struct ration_http *engine, struct request *request)
+static bool let_go(struct ration_http *engine, struct request *request, int error)
 {
 	struct transfer *transfer = request->transfer;
 	bool later = transfer && engine->in_curl;
 
 	if (transfer) {
-		permit_end(transfer, transfer->sent);
+		permit_end(transfer, !transfer->sent ? PERMIT_UNUSED
+				     : error         ? PERMIT_UNANSWERED
+						     : PERMIT_USED);
 		transfer->dead = later;
 		multi_detach(engine, transfer);
 	} else if (request->line) {
@@ -145,7 +147,7 @@ void engine_finish(struct ration_http *engine, struct request *request, int erro
 	if (request->transfer)
 		describe(request->transfer, now, &result);
 	describe_wait(request, &denial, &result);
-	if (!let_go(engine, request))
+	if (!let_go(engine, request, error))
 		free(request);
 	engine->callbacks++;
 	on_done(user, &result);

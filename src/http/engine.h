@@ -194,8 +194,13 @@ int permit_take(struct transfer *transfer, struct ration_wait *wait);
  * -ETIME: its deadline has passed.
  */
 int permit_confirm(struct transfer *transfer);
-/* End the ticket: settle if the request may have left, cancel if not. */
-void permit_end(struct transfer *transfer, bool left);
+/* End the ticket, by what became of the request. */
+enum permit_fate {
+	PERMIT_UNUSED,     /* it never left */
+	PERMIT_USED,       /* it was answered */
+	PERMIT_UNANSWERED, /* it may have left, and the vendor may still be at it */
+};
+void permit_end(struct transfer *transfer, enum permit_fate fate);
 
 /* transfer.c */
 struct transfer *transfer_get(struct ration_http *engine);

@@ -80,7 +80,7 @@ static bool may_resend(struct transfer *transfer)
 	}
 	transfer->refused = false;
 	transfer->sent = false;
-	permit_end(transfer, true);
+	permit_end(transfer, PERMIT_USED);
 	return true;
 }
 

@@ -60,7 +60,6 @@ static struct blob_numbers numbers_of(const struct draft_limit *limit,
 						     : default_burst(written);
 	} else if (limit->kind == KIND_SLOTS) {
 		n.amount = written->value[WRITTEN_SLOTS];
-		n.delay_ns = 0;
 	} else {
 		n.amount = written->value[WRITTEN_AMOUNT];
 		n.period_ns = limit->period_ns;
@@ -113,7 +112,7 @@ static bool pack(struct compiler *c, const struct draft_limit *limit, const stru
 	}
 	if (limit->kind == KIND_SLOTS)
 		n->effective = slots_pack((uint32_t)units_kept(n, n->amount),
-					  written->value[WRITTEN_HOLD]);
+					  written->value[WRITTEN_HOLD], n->delay_ns);
 	else
 		n->effective = period_effective(limit, n, units_kept(n, n->amount));
 	if (n->effective == 0)

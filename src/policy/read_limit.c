@@ -290,7 +290,6 @@ static const struct kind_key {
 	{"default_cost", COUNTING, NULL},
 	{"oversize", COUNTING, NULL},
 	{"max_debt", COUNTING, NULL},
-	{"delay", COUNTING, NULL},
 	{"timezone", ONLY(KIND_WINDOW), NULL},
 	{"offset", ONLY(KIND_WINDOW), NULL},
 	{"pace", OVER_PERIODS, NULL},

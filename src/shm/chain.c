@@ -515,3 +515,16 @@ bool chain_release(struct seg *seg, const struct ration_ticket *ticket)
 	}
 	return held;
 }
+
+bool chain_abandon(struct seg *seg, const struct ration_ticket *ticket, uint64_t now)
+{
+	bool held = true;
+
+	for (uint32_t i = 0; i < ticket->n_links; i++) {
+		const struct charge_ref charge = charge_of(ticket, &ticket->links[i]);
+
+		if (LINK_KIND(ticket->links[i].flags) == KIND_SLOTS)
+			held &= slots_abandon(seg, &charge, now);
+	}
+	return held;
+}

@@ -88,6 +88,7 @@ void chain_settle_link(struct seg *seg, const struct ration_ticket *ticket, uint
 
 /* End the leases of a ticket; what else it took stays as it is. False: not all of them were there any more. */
 bool chain_release(struct seg *seg, const struct ration_ticket *ticket);
+bool chain_abandon(struct seg *seg, const struct ration_ticket *ticket, uint64_t now);
 
 /* --- the usual acquire: token buckets that stand alone, at their default cost --- */
 

@@ -7,6 +7,7 @@
 #include "shm/extent.h"
 
 #define UNIT_SHIFT     30
+#define DELAY_SHIFT    20
 #define START_BITS     23
 #define START_MASK     ((UINT64_C(1) << START_BITS) - 1)
 #define SEQUENCE_MASK  UINT64_C(0x7ff)
@@ -16,12 +17,16 @@
 
 #define FREE  (UINT64_C(1) << 49)
 #define SPENT (UINT64_C(1) << 48)
+#define LEFT  (UINT64_C(1) << 47)
 #define LIFE  ((UINT64_C(1) << 25) - 1)
 
 #define COUNT_MASK UINT64_C(0xfff)
 #define HOLD_SHIFT 12
 #define HOLD_MASK  UINT64_C(0xfffff)
 #define HOLD_MAX   (UINT64_C(86400) * TICKS_PER_SEC)
+
+#define DELAY_PLACE 32
+#define DELAY_MASK  ((UINT64_C(1) << 28) - 1)
 
 /* What a spent slot without a maximum hold waits for, and who is denied by leases that have none. */
 #define SPENT_UNITS ((UINT64_C(60) * TICKS_PER_SEC) >> UNIT_SHIFT)
@@ -39,10 +44,15 @@ static bool is_lease(uint64_t word)
 	return word >> WORKER_SHIFT != 0;
 }
 
+static bool is_left(uint64_t word)
+{
+	return word >> 47 == 1;
+}
+
 /* Leases, and slots that are held by nobody. */
 static bool is_held(uint64_t word)
 {
-	return is_lease(word) || (word & (FREE | SPENT)) == SPENT;
+	return is_lease(word) || is_left(word) || (word & (FREE | SPENT)) == SPENT;
 }
 
 uint64_t slots_lease(uint64_t identity, uint32_t sequence, uint64_t now)
@@ -71,19 +81,26 @@ uint64_t slots_since(uint64_t lease, uint64_t now)
 {
 	const uint64_t start = (now >> UNIT_SHIFT) - age(lease, now);
 
+	if (is_left(lease))
+		return 0;
 	return start <= now >> UNIT_SHIFT ? start << UNIT_SHIFT : 0;
 }
 
 /* --- numbers --- */
 
-uint64_t slots_pack(uint32_t slots, uint64_t hold_ns)
+/* Rounded up. */
+static uint64_t units_of(uint64_t ns, unsigned shift)
 {
-	uint64_t units;
+	return (ns * TICKS_PER_NS + (UINT64_C(1) << shift) - 1) >> shift;
+}
 
-	if (slots == 0 || slots > SLOTS_MAX || hold_ns > HOLD_MAX / TICKS_PER_NS)
+uint64_t slots_pack(uint32_t slots, uint64_t hold_ns, uint64_t delay_ns)
+{
+	if (slots == 0 || slots > SLOTS_MAX || hold_ns > HOLD_MAX / TICKS_PER_NS ||
+	    delay_ns > (DELAY_MASK << DELAY_SHIFT) / TICKS_PER_NS)
 		return 0;
-	units = (hold_ns * TICKS_PER_NS + (UINT64_C(1) << UNIT_SHIFT) - 1) >> UNIT_SHIFT;
-	return units << HOLD_SHIFT | slots;
+	return units_of(delay_ns, DELAY_SHIFT) << DELAY_PLACE |
+	       units_of(hold_ns, UNIT_SHIFT) << HOLD_SHIFT | slots;
 }
 
 uint32_t slots_count(uint64_t numbers)
@@ -99,6 +116,11 @@ static uint64_t hold_units(uint64_t numbers)
 uint64_t slots_hold(uint64_t numbers)
 {
 	return hold_units(numbers) << UNIT_SHIFT;
+}
+
+static uint64_t delay_of(uint64_t numbers)
+{
+	return (numbers >> DELAY_PLACE & DELAY_MASK) << DELAY_SHIFT;
 }
 
 uint32_t slots_table_words(uint32_t slots)
@@ -146,7 +168,7 @@ static bool open_present(const struct seg *seg, uint32_t bucket, struct table *r
 	return open_table(seg, bucket, shm_half_load(&seg->hot[bucket].generation), ret_table);
 }
 
-/* When a held word ends, in units from now on; 0: it has ended. UINT64_MAX: it does not by itself. */
+/* When a lease or a spent word ends, in units from now on; 0: it has ended. UINT64_MAX: it does not by itself. */
 static uint64_t ends_in(const struct table *table, uint64_t word, uint64_t now)
 {
 	const uint64_t hold = table->hold || is_lease(word) ? table->hold : SPENT_UNITS;
@@ -161,9 +183,29 @@ static uint64_t ends_in(const struct table *table, uint64_t word, uint64_t now)
 	return START_MASK - held + 1 + hold + 1; /* begins later than this clock says */
 }
 
+/* 0: it has ended. No delay reaches beyond what numbers can say, so a word that does is not true. */
+static uint64_t left_until(uint64_t word, uint64_t now)
+{
+	const uint64_t until = (word & (LEFT - 1)) << DELAY_SHIFT;
+
+	return until > now && until - now <= (DELAY_MASK + 1) << DELAY_SHIFT ? until : 0;
+}
+
+/* When a held word ends, in ticks; 0: it has ended. UINT64_MAX: it does not by itself. */
+static uint64_t ends_at(const struct table *table, uint64_t word, uint64_t now)
+{
+	uint64_t units;
+
+	if (is_left(word))
+		return left_until(word, now);
+	units = ends_in(table, word, now);
+	return units == 0 || units == UINT64_MAX ? units
+						 : ((now >> UNIT_SHIFT) + units) << UNIT_SHIFT;
+}
+
 static bool is_takeable(const struct table *table, uint64_t word, uint64_t now)
 {
-	return word == table->free || (is_held(word) && ends_in(table, word, now) == 0);
+	return word == table->free || (is_held(word) && ends_at(table, word, now) == 0);
 }
 
 /* The slots that a class may take, in the order in which it tries them. */
@@ -203,7 +245,7 @@ struct found {
 	uint32_t slot; /* the first that can be taken */
 	uint64_t word; /* and what stands in it */
 	uint64_t left;
-	uint64_t ends_in; /* units: the earliest end of a maximum hold */
+	uint64_t ends_at; /* ticks: the earliest that one ends by itself */
 };
 
 /* Leases of a time when there were more slots. */
@@ -214,7 +256,7 @@ static uint64_t held_beyond(const struct table *table, uint64_t now)
 	for (uint32_t i = table->count; i < table->reach; i++) {
 		const uint64_t word = shm_load(&table->words[i]);
 
-		n += is_held(word) && ends_in(table, word, now) != 0;
+		n += is_held(word) && ends_at(table, word, now) != 0;
 	}
 	return n;
 }
@@ -223,7 +265,7 @@ static uint64_t held_beyond(const struct table *table, uint64_t now)
 static bool find_free(const struct table *table, const struct eligible *e, uint64_t wanted,
 		      uint64_t now, struct found *found)
 {
-	*found = (struct found){.ends_in = UINT64_MAX};
+	*found = (struct found){.ends_at = UINT64_MAX};
 	for (uint32_t i = 0; i < e->own + e->shared; i++) {
 		const uint32_t slot = nth(table, e, i);
 		const uint64_t word = shm_load(&table->words[slot]);
@@ -237,8 +279,8 @@ static bool find_free(const struct table *table, const struct eligible *e, uint6
 			if (found->left == wanted)
 				return true;
 		} else if (is_held(word)) {
-			end = ends_in(table, word, now);
-			found->ends_in = end < found->ends_in ? end : found->ends_in;
+			end = ends_at(table, word, now);
+			found->ends_at = end < found->ends_at ? end : found->ends_at;
 		}
 	}
 	return false;
@@ -269,8 +311,8 @@ static enum take look(const struct seg *seg, const struct link *link, const stru
 		return TAKE_STALE;
 	*ret_why = (struct shortage){
 		.retry_at = now + LOOK_AGAIN, .left = found->left, .size = e.own + e.shared};
-	if (found->ends_in != UINT64_MAX)
-		ret_why->retry_at = ((now >> UNIT_SHIFT) + found->ends_in) << UNIT_SHIFT;
+	if (found->ends_at != UINT64_MAX)
+		ret_why->retry_at = found->ends_at;
 	return ret_why->size == 0 ? TAKE_NEVER : TAKE_WAIT;
 }
 
@@ -311,19 +353,43 @@ enum take slots_charge(struct seg *seg, const struct link *link, const struct de
 /* --- ending --- */
 
 /* No generation to look at: the lease is named by its word, and was taken in one life only. */
-bool slots_release(struct seg *seg, const struct charge_ref *charge)
+static bool end_lease(struct seg *seg, const struct charge_ref *charge, uint64_t becomes)
 {
 	uint64_t lease = charge->taken.word;
 	uint32_t n_words = 0;
 	shm_word *words = extent_words(seg, charge->bucket, &n_words);
 
 	return words && charge->taken.charged < n_words && is_lease(lease) &&
-	       shm_cas(&words[charge->taken.charged], &lease,
-		       free_word(charge->bucket, charge->generation));
+	       shm_cas(&words[charge->taken.charged], &lease, becomes);
+}
+
+bool slots_release(struct seg *seg, const struct charge_ref *charge)
+{
+	return end_lease(seg, charge, free_word(charge->bucket, charge->generation));
+}
+
+/* What stands in a slot that is nobody's for a delay from now on. */
+static uint64_t left_word(const struct seg *seg, uint32_t bucket, uint32_t generation,
+			  uint64_t delay, uint64_t now)
+{
+	const uint64_t own = delay_of(shm_load(&seg->hot[bucket].numbers));
+
+	delay = own < delay ? own : delay;
+	if (delay == 0)
+		return free_word(bucket, generation);
+	return LEFT |
+	       ((now + delay + (UINT64_C(1) << DELAY_SHIFT) - 1) >> DELAY_SHIFT & (LEFT - 1));
+}
+
+bool slots_abandon(struct seg *seg, const struct charge_ref *charge, uint64_t now)
+{
+	return charge->bucket < seg->n_buckets &&
+	       end_lease(seg, charge,
+			 left_word(seg, charge->bucket, charge->generation, UINT64_MAX, now));
 }
 
 /* One line of a table: end what this worker holds in it. */
-static uint32_t reap_line(struct seg_extent *line, uint32_t worker, uint64_t free)
+static uint32_t reap_line(struct seg_extent *line, uint32_t worker, uint64_t becomes)
 {
 	uint32_t ended = 0;
 
@@ -331,7 +397,7 @@ static uint32_t reap_line(struct seg_extent *line, uint32_t worker, uint64_t fre
 		uint64_t word = shm_load(&line->word[i]);
 
 		if (is_lease(word) && slots_holder(word) == worker)
-			ended += shm_cas(&line->word[i], &word, free);
+			ended += shm_cas(&line->word[i], &word, becomes);
 	}
 	return ended;
 }
@@ -342,7 +408,7 @@ static bool is_slots(const struct seg *seg, uint32_t bucket)
 	       KIND_OF(shm_half_load(&seg->hot[bucket].kind)) == KIND_SLOTS;
 }
 
-uint32_t slots_reap(struct seg *seg, uint32_t worker, slots_freed *freed, void *user)
+uint32_t slots_reap(struct seg *seg, uint32_t worker, uint64_t now, slots_freed *freed, void *user)
 {
 	uint32_t untold = UINT32_MAX, total = 0;
 
@@ -353,7 +419,9 @@ uint32_t slots_reap(struct seg *seg, uint32_t worker, slots_freed *freed, void *
 		if (!is_slots(seg, bucket))
 			continue;
 		ended = reap_line(&seg->extents[i], worker,
-				  free_word(bucket, shm_half_load(&seg->hot[bucket].generation)));
+				  left_word(seg, bucket,
+					    shm_half_load(&seg->hot[bucket].generation),
+					    SLOTS_REAP_DELAY, now));
 		if (ended > 0 && untold != bucket) {
 			if (untold != UINT32_MAX && freed)
 				freed(user, untold);
@@ -426,7 +494,7 @@ static bool is_plausible(const struct seg *seg, const struct table *table, uint6
 	const uint64_t worker = slots_holder(word);
 
 	if (!is_lease(word))
-		return word == table->free || (word & ~START_MASK) == SPENT;
+		return word == table->free || is_left(word) || (word & ~START_MASK) == SPENT;
 	return word >> 63 == 0 && worker < seg->n_workers &&
 	       shm_load(&seg->workers[worker].identity) >> 32 == word >> OWNER_SHIFT;
 }

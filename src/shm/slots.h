@@ -10,6 +10,7 @@
  *	lease	[0 | worker slot + 1 : 13 | incarnation 16 | sequence 8 | class 3 | start 23]
  *	free	[0 | 0 : 13 | 1 | generation 25 | bucket 24]
  *	spent	[0 | 0 : 13 | 0 1 | 0 25 | start 23]	held by nobody, as after a lost history
+ *	left	[0 | 0 : 13 | 0 0 1 | until 47]		held by nobody, until what its holder sent is over at the vendor
  *	closed	0
  *
  * The word is the lease, there is no second counter. Taking is one CAS from a free word (or from a lease past its
@@ -20,6 +21,10 @@
  * start is in units of 2^30 ticks (134 ms), modulo 2^23 (13 days). Of the ages that are not within the hold, the
  * nearer half count as over and the other half as not begun yet, for a worker may look with a clock that it read
  * before the lease was taken: six days before, at the longest.
+ *
+ * A request that was given up, or whose worker died, may reach the vendor up to `delay` later, so its slot is nobody's
+ * until then (in units of 2^20 ticks, 0.13 ms). That such a word is seen twice in one place would take two releases
+ * in one unit, with a lease between them that began after the first was over.
  *
  * Classes: the first slots of the table are guaranteed ranges, each for one class alone; the rest is shared. A class
  * with a ceiling looks at the first (ceiling - own) of the shared ones from below, all others from above, so
@@ -45,8 +50,11 @@ enum slots_shape {
 	SLOTS_FIFO,         /* 1: whoever came first is next, whatever the class */
 };
 
-/* [stamp 4 | 0 28 | hold 20 | slots 12]. hold_ns: maximum hold of a lease, 0: none, at most 24 h. 0 if out of range. */
-uint64_t slots_pack(uint32_t slots, uint64_t hold_ns);
+/*
+ * [stamp 4 | delay 28 | hold 20 | slots 12]. hold_ns: maximum hold of a lease, 0: none, at most 24 h. delay_ns: how long
+ * the slot of a request that was given up is nobody's, at most 9 h. 0 if out of range.
+ */
+uint64_t slots_pack(uint32_t slots, uint64_t hold_ns, uint64_t delay_ns);
 uint32_t slots_count(uint64_t numbers);
 uint64_t slots_hold(uint64_t numbers); /* ticks; 0: none */
 
@@ -78,15 +86,22 @@ enum take slots_look(const struct seg *seg, const struct link *link, const struc
 enum take slots_charge(struct seg *seg, const struct link *link, const struct demand *demand,
 		       const struct instant *at, struct taken *taken, struct shortage *ret_why);
 
-/* End a lease. False: it was not there any more (expired, reaped). */
+/*
+ * End a lease. False: it was not there any more (expired, reaped). abandon: the vendor may still count what was sent, so
+ * the slot is free only a delay after now.
+ */
 bool slots_release(struct seg *seg, const struct charge_ref *charge);
+bool slots_abandon(struct seg *seg, const struct charge_ref *charge, uint64_t now);
 
 /*
- * End every lease of a (dead) worker slot, all incarnations. Calls freed(user, bucket), which may be NULL, for each bucket
- * that got a slot back. Returns how many leases.
+ * End every lease of a (dead) worker slot, all incarnations, as slots_abandon() does, but for no longer than
+ * SLOTS_REAP_DELAY: a dead worker's leases are back within 100 ms, whatever the delay. Calls freed(user, bucket), which
+ * may be NULL, for each bucket that gets a slot back. Returns how many leases.
  */
+#define SLOTS_REAP_DELAY (TICKS_PER_SEC / 20)
+
 typedef void slots_freed(void *user, uint32_t bucket);
-uint32_t slots_reap(struct seg *seg, uint32_t worker, slots_freed *freed, void *user);
+uint32_t slots_reap(struct seg *seg, uint32_t worker, uint64_t now, slots_freed *freed, void *user);
 
 /* New numbers for a linked record. Supervisor only. */
 void slots_retune(struct seg *seg, uint32_t bucket, uint64_t numbers);
@@ -105,9 +120,9 @@ bool slots_close(struct seg *seg, uint32_t bucket, uint64_t now);
 bool slots_plausible(const struct seg *seg, uint32_t bucket);
 bool slots_repair(struct seg *seg, uint32_t bucket);
 
-/* For displays: the i-th slot's lease (0: free), and who holds it as what since when. */
+/* For displays: the i-th slot's lease (0: free), and who holds it as what since when (left ones: since 0). */
 uint64_t slots_word(const struct seg *seg, uint32_t bucket, uint32_t i);
-uint32_t slots_holder(uint64_t lease);              /* worker slot; UINT32_MAX: nobody (spent) */
+uint32_t slots_holder(uint64_t lease);              /* worker slot; UINT32_MAX: nobody (spent, left) */
 uint32_t slots_class(uint64_t lease);               /* index */
 uint64_t slots_since(uint64_t lease, uint64_t now); /* ticks, to 134 ms */
 

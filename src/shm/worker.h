@@ -28,7 +28,7 @@ static inline uint32_t worker_pid(uint64_t identity)
 }
 
 /*
- * Take over what a dead or departed worker left: its leases end, it waits no longer, counters are spilled, a half-made
+ * Take over what a dead or departed worker left: its leases end (slots_reap()), it waits no longer, counters are spilled, a half-made
  * record is freed, the slot becomes free, last of all: no successor's lease is ended. Harmless to repeat. Supervisor, or the owner of
  * an embedded segment.
  * freed: called for each bucket where it held slots or stood in line, for whoever may wait there; NULL if nobody is to
@@ -36,12 +36,13 @@ static inline uint32_t worker_pid(uint64_t identity)
  */
 typedef void worker_freed(void *user, uint32_t bucket);
 /* All of it but the last: the slot is its caller's, and stays so. */
-void worker_inherit(struct seg *seg, uint32_t slot, worker_freed *freed, void *user);
-void worker_reap_telling(struct seg *seg, uint32_t slot, worker_freed *freed, void *user);
+void worker_inherit(struct seg *seg, uint32_t slot, uint64_t now, worker_freed *freed, void *user);
+void worker_reap_telling(struct seg *seg, uint32_t slot, uint64_t now, worker_freed *freed,
+			 void *user);
 
-static inline void worker_reap(struct seg *seg, uint32_t slot)
+static inline void worker_reap(struct seg *seg, uint32_t slot, uint64_t now)
 {
-	worker_reap_telling(seg, slot, NULL, NULL);
+	worker_reap_telling(seg, slot, now, NULL, NULL);
 }
 
 #endif

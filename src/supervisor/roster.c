@@ -52,7 +52,7 @@ static void reap(struct supervisor *s, uint32_t slot, const char *why)
 
 	watch->socket = sd_event_source_disable_unref(watch->socket);
 	watch->pidfd = sd_event_source_disable_unref(watch->pidfd);
-	worker_reap_telling(&s->seg, slot, wake_waiters, s);
+	worker_reap_telling(&s->seg, slot, supervisor_now(s), wake_waiters, s);
 	ledger_take_back(&s->ledger, slot);
 	log_event(LOG_INFO, "%s slot=%u pid=%d uid=%u workers=%u", why, slot, worker.pid,
 		  worker.uid, s->ledger.n_taken);

@@ -80,7 +80,7 @@ static uint64_t pack(void)
 	case KIND_ROLLING:
 		return rolling_pack(AMOUNT, CELL);
 	default:
-		return slots_pack(1, UNIT / TICKS_PER_NS);
+		return slots_pack(1, UNIT / TICKS_PER_NS, 0);
 	}
 }
 

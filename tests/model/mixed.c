@@ -306,7 +306,7 @@ static uint64_t numbers_for(enum seg_kind kind, uint64_t holds)
 {
 	if (kind == KIND_BUCKET)
 		return numbers_of(1, holds);
-	return kind == KIND_WINDOW ? window_pack(holds, 1000) : slots_pack((uint32_t)holds, 0);
+	return kind == KIND_WINDOW ? window_pack(holds, 1000) : slots_pack((uint32_t)holds, 0, 0);
 }
 
 /* A reload: record op->a holds op->b from now on. */
@@ -335,7 +335,7 @@ static void reap_the_dead(void)
 			if (known()->slots[s].holder == i + 1)
 				known()->slots[s].holder = 0;
 		}
-		worker_reap(&world.seg, i);
+		worker_reap(&world.seg, i, 0);
 	}
 }
 

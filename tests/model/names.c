@@ -93,7 +93,7 @@ static void op_reap(void *self, const struct op *op)
 	(void)op;
 	for (int i = 0; i < ACTORS_MAX; i++) {
 		if (model_killed(i))
-			worker_reap(&world.seg, (uint32_t)i);
+			worker_reap(&world.seg, (uint32_t)i, 0);
 	}
 }
 

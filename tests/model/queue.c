@@ -186,7 +186,7 @@ static void op_reap(void *self, const struct op *op)
 	(void)op;
 	for (uint32_t i = 0; i < ACTORS_MAX; i++) {
 		if (model_killed((int)i))
-			worker_reap_telling(&world.seg, i, left, NULL);
+			worker_reap_telling(&world.seg, i, 0, left, NULL);
 	}
 }
 
@@ -276,7 +276,7 @@ static void end(void)
 	for (uint32_t i = 0; i < ACTORS_MAX; i++) {
 		if (model_killed((int)i) &&
 		    shm_load(&world.seg.workers[i].identity) == worker_identity(i, 1, i + 100))
-			worker_reap(&world.seg, i);
+			worker_reap(&world.seg, i, 0);
 	}
 	if (waiters() < asleep)
 		model_fail("%u sleep, but only %u stand in line", (unsigned)asleep,

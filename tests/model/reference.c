@@ -106,7 +106,7 @@ void check_segment(void)
 {
 	for (uint32_t i = 0; i < world.seg.n_workers && i < ACTORS_MAX; i++) {
 		if (model_killed((int)i))
-			worker_reap(&world.seg, i);
+			worker_reap(&world.seg, i, 0);
 	}
 	(void)seg_check(&world.seg, atomic_load(&notes()->now), true, complain, NULL);
 }

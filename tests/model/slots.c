@@ -14,9 +14,9 @@
 
 /*
  * The scenario's numbers: slots, maximum hold (units of a lease's age; 0: none), whether there is another record,
- * how many slots there are after a change.
+ * how many slots there are after a change, for how long a slot is nobody's after a request was given up (units; 0: not).
  */
-enum { SLOTS, HOLD, OTHER, NEW_SLOTS };
+enum { SLOTS, HOLD, OTHER, NEW_SLOTS, DELAY };
 
 #define RECORDS 2u
 #define UNIT    (UINT64_C(1) << 30)
@@ -28,6 +28,7 @@ enum { SLOTS, HOLD, OTHER, NEW_SLOTS };
 /* Who holds a slot, as he knows it. */
 struct account {
 	uint64_t holder; /* + 1 */
+	uint64_t until;  /* if it was given up: when it is free again */
 	uint64_t lease;
 	uint64_t since;
 	uint64_t hold;  /* units */
@@ -63,14 +64,17 @@ static uint64_t hold_of(unsigned record)
 
 static uint64_t numbers_for(unsigned record)
 {
-	return slots_pack((uint32_t)scenario->with[SLOTS], hold_of(record) * UNIT / TICKS_PER_NS);
+	return slots_pack((uint32_t)scenario->with[SLOTS], hold_of(record) * UNIT / TICKS_PER_NS,
+			  scenario->with[DELAY] * UNIT / TICKS_PER_NS);
 }
 
 /* --- taking --- */
 
 static bool is_over(const struct account *a, uint64_t at)
 {
-	return a->holder == NOBODY || (a->hold != 0 && at / UNIT > a->since / UNIT + a->hold);
+	if (a->holder == NOBODY)
+		return at >= a->until;
+	return a->hold != 0 && at / UNIT > a->since / UNIT + a->hold;
 }
 
 /*
@@ -99,8 +103,13 @@ static void note_taken(struct self *me, unsigned record, uint64_t at, uint64_t r
 	if (!is_over(a, at))
 		model_fail("slot %u is held by two", (unsigned)me->charge.taken.charged);
 	*a = (struct account){
-		(uint64_t)model_self() + 1,  me->charge.taken.word, at, hold_of(record), round,
-		atomic_load(&known()->round)};
+		.holder = (uint64_t)model_self() + 1,
+		.lease = me->charge.taken.word,
+		.since = at,
+		.hold = hold_of(record),
+		.began = round,
+		.round = atomic_load(&known()->round),
+	};
 	me->account = a;
 	if (round > 0)
 		check_number();
@@ -152,36 +161,41 @@ static void op_succeed(void *self, const struct op *op)
 
 /* --- ending --- */
 
-/* Its last access is the CAS, so until then the lease is held. */
+/* Its last access is the CAS, so until then the lease is held. op->a: it was given up, the vendor may not know. */
 static void op_release(void *self, const struct op *op)
 {
 	struct self *me = self;
 	struct account *a = me->account;
+	const uint64_t at = op->a ? now() : 0;
 	bool mine, ended;
 
-	(void)op;
 	me->account = NULL;
 	if (!a)
 		return;
-	ended = slots_release(&world.seg, &me->charge);
+	ended = op->a ? slots_abandon(&world.seg, &me->charge, at)
+		      : slots_release(&world.seg, &me->charge);
 	mine = a->lease == me->charge.taken.word && a->holder == (uint64_t)model_self() + 1;
 	if (ended && !mine)
 		model_fail("a late release ended a lease that is another's");
 	if (!ended && mine && !is_over(a, atomic_load(&known()->shared.now)))
 		model_fail("a lease was gone before it was released");
-	if (mine)
+	if (mine) {
 		a->holder = NOBODY;
+		a->until = op->a ? at + scenario->with[DELAY] * UNIT : 0;
+	}
 }
 
-static void reap(uint32_t worker)
+static void reap(uint32_t worker, uint64_t at)
 {
 	for (unsigned i = 0; i < SLOTS_EACH; i++) {
 		struct account *a = &known()->accounts[i];
 
-		if (a->holder == worker + 1)
-			a->holder = NOBODY;
+		if (a->holder != worker + 1)
+			continue;
+		a->holder = NOBODY;
+		a->until = scenario->with[DELAY] ? at + SLOTS_REAP_DELAY : 0;
 	}
-	worker_reap(&world.seg, worker);
+	worker_reap(&world.seg, worker, at);
 }
 
 static void op_reap(void *self, const struct op *op)
@@ -190,14 +204,14 @@ static void op_reap(void *self, const struct op *op)
 	(void)op;
 	for (uint32_t i = 0; i < ACTORS_MAX; i++) {
 		if (model_killed((int)i))
-			reap(i);
+			reap(i, now());
 	}
 }
 
 static void op_retune(void *self, const struct op *op)
 {
 	(void)self;
-	slots_retune(&world.seg, refs[0].bucket, slots_pack((uint32_t)op->a, 0));
+	slots_retune(&world.seg, refs[0].bucket, slots_pack((uint32_t)op->a, 0, 0));
 	shm_store(&known()->round, 1);
 }
 
@@ -267,6 +281,10 @@ static void op_pass_on(void *self, const struct op *op)
 	{                                                                                          \
 		op_release, "release", 0, 0                                                        \
 	}
+#define ABANDON                                                                                    \
+	{                                                                                          \
+		op_release, "abandon", 1, 0                                                        \
+	}
 #define REAP                                                                                       \
 	{                                                                                          \
 		op_reap, "reap", 0, 0                                                              \
@@ -321,7 +339,8 @@ static void check_slot(unsigned record, unsigned slot)
 	const struct account *a = &known()->accounts[slot];
 	const uint64_t word = slots_word(&world.seg, refs[record].bucket, slot);
 
-	if (a->holder != NOBODY ? word != a->lease : word != 0)
+	if (a->holder != NOBODY ? word != a->lease
+				: word != 0 && (a->until == 0 || slots_holder(word) != UINT32_MAX))
 		model_fail("slot %u of record %u does not hold what was taken and not released",
 			   slot, record);
 }
@@ -331,7 +350,7 @@ static void end(void)
 	for (uint32_t i = 0; i < ACTORS_MAX; i++) {
 		if (model_killed((int)i) &&
 		    shm_load(&world.seg.workers[i].identity) >> 32 == ((i + 1) << 16 | 1))
-			reap(i);
+			reap(i, atomic_load(&known()->shared.now));
 	}
 	for (unsigned record = 0; record < RECORDS; record++) {
 		for (unsigned i = 0; known()->generation[record] && i < SLOTS_EACH; i++)
@@ -351,6 +370,14 @@ static const struct scenario scenarios[] = {
 	{"expire, reap", {ACTOR(TAKE, RELEASE), ACTOR(TAKE, RELEASE), CLOCK(TICK(2 * UNIT)), REAPER(REAP)}, {1, 1}, .kills = 1},
 	{"expire, late release, take",
 	 {ACTOR(TAKE, RELEASE), ACTOR(TAKE, RELEASE), ACTOR(TAKE), CLOCK(TICK(2 * UNIT), TICK(2 * UNIT))}, {1, 1}, .kills = 1},
+	{"abandon, take", {ACTOR(TAKE, ABANDON), ACTOR(TAKE, RELEASE), CLOCK(TICK(UNIT), TICK(UNIT))}, {1, 0, 0, 0, 1}, .kills = 1},
+	{"abandon, take, late release",
+	 {ACTOR(TAKE, ABANDON), ACTOR(TAKE, ABANDON), CLOCK(TICK(2 * UNIT), TICK(2 * UNIT))}, {1, 1, 0, 0, 1}, .kills = 1},
+	{"abandon, take, abandon, take",
+	 {ACTOR(TAKE, ABANDON, TAKE), ACTOR(TAKE, ABANDON), CLOCK(TICK(UNIT), TICK(UNIT))}, {1, 0, 0, 0, 1}, .kills = 1},
+	{"abandon, reap", {ACTOR(TAKE, ABANDON), ACTOR(TAKE, RELEASE), CLOCK(TICK(UNIT)), REAPER(REAP)}, {1, 0, 0, 0, 1}, .kills = 1},
+	{"abandon, reclaim, take",
+	 {ACTOR(TAKE, ABANDON), ACTOR(TAKE, ABANDON), CLOCK(TICK(2 * UNIT)), SUPERVISOR(RENEW)}, {1, 0, 0, 0, 1}, .kills = 1},
 	{"reap, successor", {ACTOR(TAKE, RELEASE), SUCCESSOR, REAPER(REAP)}, {2}, .kills = 1},
 	{"reap, successor, take", {ACTOR(TAKE), SUCCESSOR, ACTOR(TAKE, RELEASE), REAPER(REAP)}, {2}, .kills = 1},
 	{"reclaim, take", {ACTOR(TAKE, RELEASE), ACTOR(TAKE), SUPERVISOR(RENEW)}, {1}, .kills = 1},

@@ -46,7 +46,7 @@ static void op_reap(void *self, const struct op *op)
 {
 	(void)self;
 	(void)op;
-	worker_reap(&world.seg, 0);
+	worker_reap(&world.seg, 0, 0);
 }
 
 #define ADMIT(bucket)                                                                              \
