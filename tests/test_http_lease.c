@@ -23,7 +23,7 @@ static const struct peer_step resetting[] = {{"", PEER_RESET}};
 static const char policy[] =
 	"version: 1\nclasses: [bulk]\ndefaults: { delay: 10s, margin: 0% }\n"
 	"vendors:\n  v:\n    limits:\n"
-	"      - { name: in-flight, kind: concurrency, slots: 2, scope: [vendor] }\n";
+	"      - { name: in-flight, kind: concurrency, slots: 2, scope: [vendor], delay: 0ms }\n";
 
 TestSuite(http_lease, .timeout = 60);
 
@@ -149,6 +149,45 @@ Test(http_lease, requests_that_time_out)
 	engine_run(s.engine, NULL);
 	for (int i = 0; i < SLOTS; i++)
 		cr_expect_eq(answers[i].result.error, -ETIMEDOUT, "%s", answers[i].error_text);
+	scene_end(&s);
+}
+
+/*
+ * The vendor may not know yet: until it must, nobody else has the slots. Of those that were answered they are free at
+ * once.
+ */
+Test(http_lease, slots_of_requests_without_an_answer_are_free_after_the_delay)
+{
+	static const char late[] =
+		"version: 1\nclasses: [bulk]\ndefaults: { delay: 300ms, margin: 0% }\n"
+		"vendors:\n  v:\n    limits:\n"
+		"      - { name: in-flight, kind: concurrency, slots: 2, scope: [vendor] }\n";
+	struct answer answers[SLOTS];
+	struct ration_ticket tickets[SLOTS];
+	uint64_t ids[SLOTS], ended;
+	struct scene s;
+
+	scene_begin_with(&s, late, sizeof(late) - 1, silent);
+	for (int i = 0; i < SLOTS; i++)
+		ids[i] = submit(&s, &answers[i], 0);
+	run_until_read(&s, SLOTS);
+	ended = now_ns();
+	for (int i = 0; i < SLOTS; i++)
+		cr_expect_eq(ration_http_cancel(s.engine, ids[i]), 0);
+	for (int i = 0; i < SLOTS; i++)
+		cr_assert_eq(ration_acquire_until(s.handle, NULL, 0, ended + 60000000000,
+						  &tickets[i], NULL),
+			     0);
+	cr_expect_geq(now_ns() - ended, 300000000);
+	for (int i = 0; i < SLOTS; i++)
+		cr_expect_eq(ration_abandon(s.ration, &tickets[i]), 0);
+	for (int i = 0; i < SLOTS; i++)
+		cr_assert_eq(ration_acquire_until(s.handle, NULL, 0, ended + 60000000000,
+						  &tickets[i], NULL),
+			     0);
+	for (int i = 0; i < SLOTS; i++)
+		cr_expect_eq(ration_release(s.ration, &tickets[i]), 0);
+	cr_expect_eq(free_slots(&s), SLOTS);
 	scene_end(&s);
 }
 

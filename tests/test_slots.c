@@ -117,6 +117,8 @@ Test(slots, numbers_hold_what_was_packed)
 	cr_assert_eq(slots_pack(0, 0, 0), 0);
 	cr_assert_eq(slots_pack(SLOTS_MAX + 1, 0, 0), 0);
 	cr_assert_eq(slots_pack(1, 86400 * SECOND + 1, 0), 0);
+	cr_assert_neq(slots_pack(1, 0, 9 * 3600 * SECOND), 0);
+	cr_assert_eq(slots_pack(1, 0, 10 * 3600 * SECOND), 0);
 	for (uint32_t n = 1; n <= SLOTS_MAX; n++) {
 		cr_assert_eq(slots_table_words(n) % 8, 0);
 		cr_assert_geq(slots_table_words(n), n > 16 ? 4 * n : 64);
@@ -207,6 +209,64 @@ Test(slots, one_slot_goes_to_the_first_in_line)
 }
 
 /* --- time --- */
+
+/* What was given up is nobody's for a delay, also where its worker died; and then it is free, though nobody came. */
+Test(slots, what_was_given_up_is_free_when_the_delay_is_over)
+{
+	const uint64_t unit = UINT64_C(1) << 20;
+	const uint64_t delays[] = {0, 1, 20000000, 50000000, 3600 * SECOND};
+
+	for (size_t i = 0; i < sizeof(delays) / sizeof(delays[0]); i++) {
+		struct seg seg = make(2);
+		const struct bucket_ref ref = seg_slots(&seg, 1, 1, 0);
+		const uint64_t delay = delays[i] * TICKS_PER_NS;
+		const uint64_t reaped = delay < SLOTS_REAP_DELAY ? delay : SLOTS_REAP_DELAY;
+		struct charge_ref held, late;
+		struct shortage why;
+		uint64_t at = NOW;
+
+		slots_retune(&seg, ref.bucket, slots_pack(1, 0, delays[i]));
+		cr_assert_eq(take_at(&seg, ref, 0, 0, &whole, at, &held, &why), TAKE_ADMIT);
+		late = held;
+		cr_assert(slots_abandon(&seg, &held, at));
+		cr_assert_not(slots_abandon(&seg, &late, at), "given up once");
+		cr_assert_not(slots_release(&seg, &late));
+		if (delay != 0) {
+			cr_assert_eq(take_at(&seg, ref, 1, 0, &whole, at + delay - 1, &held, &why),
+				     TAKE_WAIT);
+			cr_assert_geq(why.retry_at, at + delay);
+			cr_assert_leq(why.retry_at, at + delay + 2 * unit);
+			cr_assert_not(slots_close(&seg, ref.bucket, at + delay - 1));
+			at = why.retry_at;
+		}
+		seg_verify(&seg, at, false);
+		cr_assert_eq(take_at(&seg, ref, 1, 0, &whole, at, &held, &why), TAKE_ADMIT);
+		worker_reap(&seg, 1, at);
+		cr_assert_not(slots_release(&seg, &held));
+		if (reaped != 0) {
+			cr_assert_eq(take_at(&seg, ref, 0, 0, &whole, at + reaped - 1, &held, &why),
+				     TAKE_WAIT);
+			cr_assert_leq(why.retry_at, at + reaped + 2 * unit);
+			at = why.retry_at;
+		}
+		cr_assert_eq(take_at(&seg, ref, 0, 0, &whole, at, &held, &why), TAKE_ADMIT);
+		cr_assert(slots_release(&seg, &held));
+		seg_verify(&seg, at, true);
+	}
+}
+
+/* A word that says a time which no delay reaches is not believed. */
+Test(slots, a_scribbled_time_holds_nobody_up)
+{
+	struct seg seg = make(1);
+	const struct bucket_ref ref = seg_slots(&seg, 1, 1, 0);
+	uint32_t n_words;
+	shm_word *words = extent_words(&seg, ref.bucket, &n_words);
+	struct charge_ref held;
+
+	shm_store(&words[0], (UINT64_C(1) << 47) | ((UINT64_C(1) << 47) - 1));
+	cr_assert_eq(take(&seg, ref, 0, &held), TAKE_ADMIT);
+}
 
 Test(slots, a_late_release_does_not_end_the_next_lease)
 {

@@ -289,7 +289,7 @@ void limit_lines(const struct limit_view *view, limit_line *line, void *user)
 {
 	const struct blob_limit *limit = view->limit;
 	const struct blob_numbers *n = numbers_of(view, limit);
-	char buf[LIMIT_WORDS_SIZE] = "", hold[32];
+	char buf[LIMIT_WORDS_SIZE] = "", time[32];
 
 	cost_line(view, line, user);
 	if (limit->flags & LIMIT_CLAMP)
@@ -305,7 +305,13 @@ void limit_lines(const struct limit_view *view, limit_line *line, void *user)
 	if (limit->flags & LIMIT_FIFO)
 		line(user, "order", "first come, first served, whatever the class");
 	if (limit->hold_ns > 0)
-		line(user, "max_hold", words_duration(limit->hold_ns, hold, sizeof(hold)));
+		line(user, "max_hold", words_duration(limit->hold_ns, time, sizeof(time)));
+	if (limit->kind == KIND_SLOTS && n->delay_ns > 0) {
+		buf[0] = '\0';
+		add(buf, "a slot is free %s after its request was given up",
+		    words_duration(n->delay_ns, time, sizeof(time)));
+		line(user, "delay", buf);
+	}
 	if (limit->mode.count > 0)
 		line(user, "mode", limit_mode(view->blob, &limit->mode, buf));
 }
@@ -365,7 +371,7 @@ static void guard_of_rolling(const struct limit_view *view, char buf[LIMIT_WORDS
 /* How long a request takes at the vendor nobody knows here. */
 static void guard_of_slots(const struct limit_view *view, char buf[LIMIT_WORDS_SIZE])
 {
-	const double way = 2 * (double)lateness_of(view).delay / 1e9;
+	const double way = 2 * (double)numbers_of(view, view->limit)->delay_ns / 1e9;
 
 	if (way > 0)
 		add(buf,
