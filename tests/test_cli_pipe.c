@@ -190,11 +190,11 @@ Test(cli_pipe, bad_lines_do_not_end_it)
 		{"{\"id\":\"\xff\"}", "{\"line\":3,\"ok\":false,\"code\":\"unreadable\",\"error\":"
 				      "\"invalid UTF-8, at byte 7\"}"},
 		{"{\"id\":5}", "{\"id\":5,\"ok\":false,\"code\":\"op\",\"error\":\"op: must be "
-			       "acquire, wait, lease, settle, cancel or release\"}"},
+			       "acquire, wait, lease, settle, cancel, release or abandon\"}"},
 		{"{\"op\":\"fly\"}", "{\"ok\":false,\"code\":\"op\",\"error\":\"op: must be "
-				     "acquire, wait, lease, settle, cancel or release\"}"},
+				     "acquire, wait, lease, settle, cancel, release or abandon\"}"},
 		{"{\"op\":7}", "{\"ok\":false,\"code\":\"op\",\"error\":\"op: must be acquire, "
-			       "wait, lease, settle, cancel or release\"}"},
+			       "wait, lease, settle, cancel, release or abandon\"}"},
 		{"{\"op\":\"settle\"}",
 		 "{\"ok\":false,\"code\":\"invalid\",\"error\":\"ticket: missing\"}"},
 		{"{\"op\":\"settle\",\"ticket\":0}", "{\"ok\":false,\"code\":\"invalid\",\"error\":"
@@ -339,6 +339,25 @@ Test(cli_pipe, a_lease_is_held_until_it_is_released)
 	    "{\"ok\":false,\"code\":\"invalid\",\"error\":\"ticket: missing\"}");
 	ask(&s, "{\"op\":\"release\",\"ticket\":1,\"cost\":{}}",
 	    "{\"ok\":false,\"code\":\"invalid\",\"error\":\"cost: no such field\"}");
+	scene_end(&s);
+}
+
+/* Free a little later: whoever waits for it is told in time. */
+Test(cli_pipe, a_lease_that_is_abandoned_goes_to_the_next)
+{
+	struct scene s;
+	json_t *answer;
+
+	scene_begin(&s);
+	ask(&s, FLOW("lease", ""),
+	    "{\"ok\":true,\"ticket\":4096,\"leases\":[{\"limit\":\"flow/one\"}]}");
+	ask(&s, END("abandon", "4096"), "{\"ok\":true}");
+	ask(&s, END("abandon", "4096"),
+	    "{\"ok\":false,\"code\":\"ticket\",\"error\":\"no such ticket, or it has ended\"}");
+	cli_write(s.p, FLOW("lease", ",\"wait_ms\":60000") "\n");
+	answer = json_loads(cli_read_line(s.p), 0, NULL);
+	cr_expect(json_is_true(json_object_get(answer, "ok")));
+	json_decref(answer);
 	scene_end(&s);
 }
 
