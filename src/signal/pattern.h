@@ -14,7 +14,7 @@
 enum {
 	PATTERN_GROUPS_MAX = 8,
 	PATTERN_SIZE_MAX = 1024,
-	PATTERN_STEPS_MAX = 100000, /* of PCRE2's matching */
+	PATTERN_STEPS_MAX = 250000, /* of PCRE2's matching */
 };
 
 struct pattern;
