@@ -129,8 +129,7 @@ struct adapter {
 	const char *scope; /* of limits; NULL: not known */
 	bool has_block;
 	enum signal_block block;
-	const struct segment *documents[DOCUMENTS_MAX];
-	uint32_t document_sizes[DOCUMENTS_MAX];
+	struct where documents[DOCUMENTS_MAX]; /* besides the body itself */
 	uint32_t n_documents;
 };
 

@@ -156,7 +156,8 @@ static struct text json_text(struct reading *r, const json_t *json)
 static bool visit(const struct walk *w, const json_t *json, const struct vars *vars)
 {
 	const bool structured = json_is_object(json) || json_is_array(json);
-	struct found found = {.vars = *vars, .in_body = w->in_body, .structured = structured};
+	struct found found = {
+		.vars = *vars, .json = json, .in_body = w->in_body, .structured = structured};
 
 	if (json_is_null(json))
 		return true;

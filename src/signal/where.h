@@ -92,6 +92,7 @@ struct reading {
 struct found {
 	struct text text;
 	struct vars vars;
+	const json_t *json; /* NULL: of a header as it came, and so on */
 	bool in_body;
 	bool structured; /* an object or array: no text */
 };
