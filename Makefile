@@ -43,11 +43,12 @@ endif
 sources      = $(sort $(foreach d,$(1),$(wildcard src/$(d)/*.c)))
 CORE_C       := $(call sources,shm client)
 POLICY_C     := $(call sources,policy)
+SIGNAL_C     := $(call sources,signal)
 HTTP_C       := $(call sources,http)
 SUPERVISOR_C := $(call sources,supervisor)
 CLI_C        := $(call sources,cli)
 EXAMPLES_C   := $(call sources,examples)
-ALL_C        := $(CORE_C) $(POLICY_C) $(HTTP_C) $(SUPERVISOR_C) $(CLI_C) $(EXAMPLES_C)
+ALL_C        := $(CORE_C) $(POLICY_C) $(SIGNAL_C) $(HTTP_C) $(SUPERVISOR_C) $(CLI_C) $(EXAMPLES_C)
 SUPPORT_C    := $(wildcard tests/support_*.c)
 BENCH_C      := $(wildcard bench/support_*.c)
 BENCHES      := $(patsubst %.c,%,$(wildcard bench/bench_*.c))
@@ -63,12 +64,14 @@ LIBRARIES    := libration libration-embed libration-http
 PAGES        := $(sort $(wildcard man/*.[1-8]))
 HEADERS      := $(sort $(wildcard include/ration/*.h))
 UNITS        := $(sort $(wildcard systemd/*.service systemd/*.socket))
+VENDORS      := $(sort $(wildcard src/vendors/*.yaml))
 SAMPLES      := $(sort $(filter-out %/demo.sh,$(wildcard src/examples/*)))
 
 POLICY_LIBS     := -lyaml -lglib-2.0
+SIGNAL_LIBS     := -ljansson -lpcre2-8
 HTTP_LIBS       := -lcurl -luring
 SUPERVISOR_LIBS := -lsystemd -lbsd $(POLICY_LIBS)
-CLI_LIBS        := -ljansson -lbsd $(HTTP_LIBS) $(POLICY_LIBS)
+CLI_LIBS        := $(SIGNAL_LIBS) -lbsd $(HTTP_LIBS) $(POLICY_LIBS)
 ALL_LIBS        := -lsystemd -lm $(CLI_LIBS)
 
 objects = $(patsubst %.c,$(1)/%.o,$(2))
@@ -98,7 +101,7 @@ $(B)/.flags: force
 	@mkdir -p $(@D)
 	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
 .PHONY: force objects
-objects: $(call objects,$(B),$(ALL_C) $(BENCH_C)) $(BENCHES:%=$(B)/%.o)
+objects: $(call objects,$(B),$(ALL_C) $(BENCH_C)) $(B)/vendors.o $(BENCHES:%=$(B)/%.o)
 
 # --- three ways to compile everything: release, address and undefined, thread ---
 
@@ -110,14 +113,20 @@ $(1)/%.o: %.c $(B)/.flags
 	@$(call say,CC,$$@)
 	$(Q)$$(CC) $(BASE) $(2) $$(CPPFLAGS) $$(CFLAGS) -c -o $$@ $$<
 
+$(1)/vendors.o: $(B)/vendors.c $(B)/.flags
+	@mkdir -p $$(@D)
+	@$(call say,CC,$$@)
+	$(Q)$$(CC) $(BASE) $(2) $$(CPPFLAGS) $$(CFLAGS) -c -o $$@ $$<
+
 $(1)/core.a: $(call objects,$(1),$(CORE_C))
 $(1)/policy.a: $(call objects,$(1),$(POLICY_C))
+$(1)/signal.a: $(call objects,$(1),$(SIGNAL_C)) $(1)/vendors.o
 $(1)/http.a: $(call objects,$(1),$(HTTP_C))
 $(1)/supervisor.a: $(call objects,$(1),$(filter-out %/main.c,$(SUPERVISOR_C)))
 $(1)/cli.a: $(call objects,$(1),$(filter-out %/main.c,$(CLI_C)))
 $(1)/tests/support.a: $(call objects,$(1),$(SUPPORT_C))
 $(1)/bench/support.a: $(call objects,$(1),$(BENCH_C))
-$(foreach a,core policy http supervisor cli tests/support bench/support,$(1)/$(a).a):
+$(foreach a,core policy signal http supervisor cli tests/support bench/support,$(1)/$(a).a):
 	@mkdir -p $$(@D)
 	@rm -f $$@
 	$(Q)ar rcs $$@ $$^
@@ -126,19 +135,26 @@ $(1)/rationd: $(1)/src/supervisor/main.o $(1)/supervisor.a $(1)/policy.a $(1)/co
 	@$(call say,LINK,$$@)
 	$(Q)$$(CC) $(2) $(3) $$(LDFLAGS) -o $$@ $$^ $(SUPERVISOR_LIBS)
 
-$(1)/ration: $(1)/src/cli/main.o $(1)/cli.a $(1)/http.a $(1)/policy.a $(1)/core.a
+$(1)/ration: $(1)/src/cli/main.o $(1)/cli.a $(1)/http.a $(1)/signal.a $(1)/policy.a $(1)/core.a
 	@$(call say,LINK,$$@)
 	$(Q)$$(CC) $(2) $(3) $$(LDFLAGS) -o $$@ $$^ $(CLI_LIBS)
 
 $(1)/tests/%: $(1)/tests/%.o $(1)/tests/support.a $(1)/cli.a $(1)/supervisor.a $(1)/http.a \
-		$(1)/policy.a $(1)/core.a
+		$(1)/signal.a $(1)/policy.a $(1)/core.a
 	@$(call say,LINK,$$@)
 	$(Q)$$(CC) $(2) $$(LDFLAGS) -o $$@ $$^ -lcriterion $(ALL_LIBS)
 
-$(1)/bench/%: $(1)/bench/%.o $(1)/bench/support.a $(1)/cli.a $(1)/http.a $(1)/policy.a $(1)/core.a
+$(1)/bench/%: $(1)/bench/%.o $(1)/bench/support.a $(1)/cli.a $(1)/http.a $(1)/signal.a $(1)/policy.a \
+		$(1)/core.a
 	@$(call say,LINK,$$@)
 	$(Q)$$(CC) $(2) $(3) $$(LDFLAGS) -o $$@ $$^ $(ALL_LIBS)
 endef
+
+# The adapters that are shipped are inside the programs: workers need no files for them.
+$(B)/vendors.c: src/signal/shipped.sh $(VENDORS)
+	@mkdir -p $(@D)
+	@$(call say,GEN,$@)
+	$(Q)src/signal/shipped.sh $(VENDORS) >$@
 
 $(eval $(call variant,$(B),$(RELEASE),-pie $(HARDENED)))
 $(eval $(call variant,$(B)/asan,$(ASAN),))
@@ -188,7 +204,7 @@ $(B)/examples/%: $(B)/src/examples/%.o $(B)/libration-http.a $(B)/libration-embe
 # --- packages ---
 
 BUILD_PACKAGES := gcc make pkg-config libc6-dev liburing-dev libcurl4-openssl-dev libbsd-dev \
-	libjansson-dev libyaml-dev libglib2.0-dev libsystemd-dev
+	libjansson-dev libpcre2-dev libyaml-dev libglib2.0-dev libsystemd-dev
 # clang has its sanitizers in a package of their own. ca-certificates: what libcurl trusts unless told otherwise;
 # procps: the kill that the unit's ExecReload= names.
 TEST_PACKAGES := $(BUILD_PACKAGES) $(if $(findstring clang,$(CC)),libclang-rt-dev) g++ clang musl-tools \
@@ -340,6 +356,7 @@ libdir      := $(PREFIX)/lib
 includedir  := $(PREFIX)/include
 mandir      := $(PREFIX)/share/man
 samplesdir  := $(PREFIX)/share/ration/examples
+vendorsdir  := $(PREFIX)/share/ration/vendors
 unitdir     := $(PREFIX)/lib/systemd/system
 sysusersdir := $(PREFIX)/lib/sysusers.d
 SYSUSERS    := $(wildcard systemd/*.sysusers)
@@ -352,7 +369,7 @@ samples      = $(SAMPLES:src/examples/%=$(samplesdir)/%)
 
 install: all
 	$(Q)install -d $(addprefix $(DESTDIR),$(bindir) $(sbindir) $(libdir)/pkgconfig $(includedir)/ration \
-		$(samplesdir) $(unitdir) $(sysusersdir))
+		$(samplesdir) $(vendorsdir) $(unitdir) $(sysusersdir))
 	$(Q)install -m 755 $(B)/ration $(DESTDIR)$(bindir)/
 	$(Q)install -m 755 $(B)/rationd $(DESTDIR)$(sbindir)/
 	$(Q)cp -P $(addprefix $(B)/,$(SHARED)) $(DESTDIR)$(libdir)/
@@ -365,13 +382,16 @@ install: all
 		>$(DESTDIR)$(unitdir)/$(notdir $(u)) &&) :
 	$(Q)$(foreach s,$(SYSUSERS),install -m 644 $(s) $(DESTDIR)$(sysusersdir)/$(notdir $(s:.sysusers=.conf)) &&) :
 	$(Q)cp $(SAMPLES) $(DESTDIR)$(samplesdir)/
+	$(Q)install -m 644 $(VENDORS) $(DESTDIR)$(vendorsdir)/
 
 uninstall:
 	$(Q)rm -f $(addprefix $(DESTDIR),$(bindir)/ration $(sbindir)/rationd \
 		$(addprefix $(libdir)/,$(SHARED) $(LIBRARIES:%=%.a) $(PC:%=pkgconfig/%)) \
 		$(HEADERS:include/%=$(includedir)/%) $(foreach p,$(PAGES),$(call page,$(p))) \
-		$(UNITS:systemd/%=$(unitdir)/%) $(SYSUSERS:systemd/%.sysusers=$(sysusersdir)/%.conf) $(samples))
-	$(Q)rmdir $(DESTDIR)$(includedir)/ration $(DESTDIR)$(samplesdir) $(DESTDIR)$(dir $(samplesdir)) 2>/dev/null || :
+		$(UNITS:systemd/%=$(unitdir)/%) $(SYSUSERS:systemd/%.sysusers=$(sysusersdir)/%.conf) $(samples) \
+		$(VENDORS:src/vendors/%=$(vendorsdir)/%))
+	$(Q)rmdir $(DESTDIR)$(includedir)/ration $(DESTDIR)$(samplesdir) $(DESTDIR)$(vendorsdir) \
+		$(DESTDIR)$(dir $(samplesdir)) 2>/dev/null || :
 
 clean:
 	rm -rf $(B)

@@ -42,6 +42,7 @@
 	X(set, "put a number over the policy's, until it is taken back")                           \
 	X(check, "check a policy file")                                                            \
 	X(diff, "say in words what another policy changes")                                        \
+	X(signal, "read what responses of vendors say about limits")                               \
 	X(init, "write a commented starting policy")
 
 #define CLI_DECLARE(name, help) int cmd_##name(int argc, char **argv);

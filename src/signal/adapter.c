@@ -245,11 +245,12 @@ static int read_source(struct compiler *c, const struct adapters *a, const char 
 /* What stands behind it: another one, and in the end the generic one. */
 static int stand_behind(struct adapters *a, struct adapter_draft *draft)
 {
-	if (draft->like)
-		return get(a, draft->like->text, draft->like, draft->c, &draft->adapter->like);
-	if (strcmp(draft->adapter->name, ADAPTER_GENERIC) == 0)
+	const char *name = draft->like ? draft->like->text : ADAPTER_GENERIC;
+
+	if (!draft->like && strcmp(draft->adapter->name, ADAPTER_GENERIC) == 0)
 		return 0;
-	return get(a, ADAPTER_GENERIC, NULL, draft->c, &draft->adapter->like);
+	return get(a, name, draft->like ? draft->like : draft->root, draft->c,
+		   &draft->adapter->like);
 }
 
 static int read_all(struct adapters *a, struct adapter_draft *draft)
@@ -267,6 +268,7 @@ static int read_all(struct adapters *a, struct adapter_draft *draft)
 	root = tree_parse(source, &c->notes, &c->nodes_left);
 	if (root)
 		read_adapter(draft, root);
+	draft->root = root;
 	result = c->notes.errors == 0 ? stand_behind(a, draft) : -EINVAL;
 	return c->notes.errors > 0 && result == 0 ? -EINVAL : result;
 }
@@ -323,20 +325,32 @@ static struct loaded *find_loaded(const struct adapters *a, const char *name)
 	return NULL;
 }
 
-/* `wanted_by`: what names it in another adapter; NULL: nobody but us. */
+static unsigned count_open(const struct adapters *a)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < a->n_loaded; i++)
+		n += a->loaded[i]->open;
+	return n;
+}
+
+/* wanted_by, c: the adapter that it is to stand behind; NULL: it is wanted for itself. */
 static int get(struct adapters *a, const char *name, const struct node *wanted_by,
 	       struct compiler *c, const struct adapter **ret_adapter)
 {
 	struct loaded *l = find_loaded(a, name);
 
 	if (wanted_by && !known(a, name)) {
-		error_at(c, wanted_by, "unknown adapter %s%s", node_found(&c->arena, wanted_by),
+		error_at(c, wanted_by, "unknown adapter '%s'%s", name,
 			 known_words(&c->arena, name, (const char *const *)a->names, a->n_names));
 		return -EINVAL;
 	}
 	if (l && l->open) {
-		if (wanted_by)
-			error_at(c, wanted_by, "'%s' stands behind itself", name);
+		error_at(c, wanted_by, "'%s' stands behind itself", name);
+		return -EINVAL;
+	}
+	if (!l && wanted_by && count_open(a) > LIKE_MAX) {
+		error_at(c, wanted_by, "more than %d adapters stand behind each other", LIKE_MAX);
 		return -EINVAL;
 	}
 	if (!l) {

@@ -15,6 +15,7 @@ struct adapter_draft {
 	struct compiler *c;
 	struct adapter *adapter;
 	struct list patterns; /* struct pattern *: to be freed with the adapter */
+	const struct node *root;
 	const struct node *like;
 	struct list limits;    /* struct limit_rule */
 	struct list responses; /* struct response_rule */

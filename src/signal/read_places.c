@@ -481,8 +481,8 @@ void read_value(struct value_place *place, const struct node *node)
 
 	if (is_text(node) && constant(place, node))
 		place->value->fallback = node->text;
-	else if (is_text(node) && place->kind != VALUE_TIME)
-		add_place(place, node);
+	else if ((is_text(node) || node->kind == NODE_LIST) && place->kind != VALUE_TIME)
+		read_from(place->draft->c, node, place);
 	else
 		schema_walk(place->draft->c, node, schemas[place->kind], place);
 }
