@@ -33,16 +33,25 @@ static struct signal_limit unknown_limit(void)
 	};
 }
 
-struct signal_limit *limit_named(struct signal *signal, const char *name, const char *partition)
+static bool same_limit(const struct signal_limit *limit, const char *name, const char *partition,
+		       int64_t window_ms)
+{
+	if (strcmp(limit->name, name) != 0)
+		return false;
+	if (*partition && *limit->partition_key && strcmp(limit->partition_key, partition) != 0)
+		return false;
+	return window_ms == SIGNAL_UNKNOWN || limit->window_ms == SIGNAL_UNKNOWN ||
+	       limit->window_ms == window_ms;
+}
+
+struct signal_limit *limit_named(struct signal *signal, const char *name, const char *partition,
+				 int64_t window_ms)
 {
 	struct signal_limit *limit;
 
 	for (uint32_t i = 0; i < signal->n_limits; i++) {
 		limit = &signal->limits[i];
-		if (strcmp(limit->name, name) != 0)
-			continue;
-		if (!*partition || !*limit->partition_key ||
-		    strcmp(limit->partition_key, partition) == 0)
+		if (same_limit(limit, name, partition, window_ms))
 			return limit;
 	}
 	if (signal->n_limits == SIGNAL_LIMITS_MAX)
@@ -188,6 +197,9 @@ static bool read_at_all(const struct lines lines[LIMIT_FIELDS], const struct sig
 		if (lines[f].n > 0 && number_known(numbers[f]))
 			return true;
 	}
+	/* A share was taken off what remains, and is forgotten. */
+	if (lines[FIELD_USED].n > 0 && number_known(limit->remaining))
+		return true;
 	return lines[FIELD_RESET].n > 0 && limit->reset_ms != SIGNAL_UNKNOWN;
 }
 
@@ -232,9 +244,11 @@ static void read_limit(struct reading *r, const struct limit_rule *rule, struct 
 	for (int f = 0; f < LIMIT_FIELDS; f++)
 		lines[f].n = value_lines(r, &rule->fields[f], &vars, lines[f].found);
 	limit = tightest(r, rule, lines);
+	if (rule->share)
+		limit.used = NUMBER_UNKNOWN;
 	if (!speaks(rule, lines, &limit) || !words_of(rule, &vars, scope, &limit))
 		return;
-	known = limit_named(r->signal, limit.name, "");
+	known = limit_named(r->signal, limit.name, "", limit.window_ms);
 	if (known)
 		limit_merge(known, &limit);
 }

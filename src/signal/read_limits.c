@@ -62,6 +62,31 @@ static void read_window(struct compiler *c, const struct node *node, void *targe
 	read_number(target, node, FIELD_WINDOW, VALUE_WINDOW);
 }
 
+/* How much is used of a whole that is not told: nothing to count, only how near it is. */
+static void read_part(struct limit_place *place, const struct node *node, const char *whole,
+		       const char *unit)
+{
+	struct limit_rule *rule = place->rule;
+
+	read_number(place, node, FIELD_USED, VALUE_NUMBER);
+	rule->fields[FIELD_LIMIT].fallback = whole;
+	rule->share = true;
+	rule->unit.n_parts = 1;
+	rule->unit.parts[0].literal = unit;
+}
+
+static void read_percent(struct compiler *c, const struct node *node, void *target)
+{
+	(void)c;
+	read_part(target, node, "100", "percent");
+}
+
+static void read_fraction(struct compiler *c, const struct node *node, void *target)
+{
+	(void)c;
+	read_part(target, node, "1", "fraction");
+}
+
 static void read_limit_name(struct compiler *c, const struct node *node, void *target)
 {
 	struct limit_place *place = target;
@@ -230,6 +255,8 @@ static const struct field limit_fields[] = {
 	{"limit", read_limit_size, 0, NULL, ANYWHERE},
 	{"remaining", read_remaining, 0, NULL, ANYWHERE},
 	{"used", read_used, 0, NULL, ANYWHERE},
+	{"percent", read_percent, 0, NULL, ANYWHERE},
+	{"fraction", read_fraction, 0, NULL, ANYWHERE},
 	{"refill", read_refill, 0, NULL, ANYWHERE},
 	{"reset", read_reset, 0, NULL, ANYWHERE},
 	{"window", read_window, 0, NULL, ANYWHERE},
@@ -301,6 +328,6 @@ void read_limit_rule(struct compiler *c, const struct node *node, void *target)
 	default_fields(&place);
 	default_name(&place);
 	if (c->notes.errors == errors && !finds_something(place.rule))
-		error_at(c, node, "a limit needs limit, remaining, used, refill or reset, or "
-				  "standard");
+		error_at(c, node, "a limit needs limit, remaining, used, percent, fraction, "
+				  "refill, reset or standard");
 }

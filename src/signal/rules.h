@@ -74,6 +74,7 @@ struct limit_rule {
 	struct wording scope;
 	struct wording unit;
 	struct value fields[LIMIT_FIELDS];
+	bool share;    /* `used` is no count, but a part of the whole */
 	bool standard; /* RateLimit, RateLimit-Policy and the older triple, with this before their names */
 	const char *prefix;
 };
@@ -137,8 +138,12 @@ struct adapter {
 
 bool conditions_hold(struct reading *r, const struct conditions *conditions);
 
-/* The limit of this name (and partition), a new one if there is none; NULL: no room. */
-struct signal_limit *limit_named(struct signal *signal, const char *name, const char *partition);
+/*
+ * The limit of this name, and of this partition and window as far as both are known; a new one if there is none;
+ * NULL: no room.
+ */
+struct signal_limit *limit_named(struct signal *signal, const char *name, const char *partition,
+				 int64_t window_ms);
 
 /* What the adapter's limits find, into r->signal. */
 void limits_read(struct reading *r, const struct adapter *adapter);

@@ -20,18 +20,29 @@ static bool keep(struct collection *c, const struct found *found, struct text te
 	return c->n < c->max;
 }
 
-static bool keep_match(struct collection *c, const struct found *found)
+/* The first group that took part, or all that matched if there is none. */
+static struct text taken(const struct pattern *pattern, const struct pattern_match *match)
 {
+	for (uint32_t i = 1; i <= PATTERN_GROUPS_MAX; i++) {
+		if (match->at[i].at)
+			return match->at[i];
+	}
+	return pattern_groups(pattern) > 0 ? (struct text){0} : match->at[0];
+}
+
+static bool keep_matches(struct collection *c, const struct found *found)
+{
+	const struct pattern *pattern = c->value->match;
 	struct pattern_match match;
 	size_t at = 0;
 
-	if (!pattern_next(c->value->match, found->text.at, found->text.size, &at, &match))
-		return true;
-	for (uint32_t i = 1; i <= PATTERN_GROUPS_MAX; i++) {
-		if (match.at[i].at)
-			return keep(c, found, match.at[i]);
+	while (pattern_next(pattern, found->text.at, found->text.size, &at, &match)) {
+		const struct text text = taken(pattern, &match);
+
+		if (text.at && !keep(c, found, text))
+			return false;
 	}
-	return pattern_groups(c->value->match) > 0 || keep(c, found, match.at[0]);
+	return true;
 }
 
 /* "100, 60": what an intermediary makes of two lines. */
@@ -70,7 +81,7 @@ static bool collect(void *user, const struct found *found)
 	if (found->structured)
 		return true;
 	if (c->value->match)
-		return keep_match(c, found);
+		return keep_matches(c, found);
 	if (!found->in_body && list_of_numbers(found->text))
 		return keep_members(c, found);
 	return found->text.size == 0 || keep(c, found, found->text);
@@ -103,11 +114,40 @@ bool value_text(struct reading *r, const struct value *value, const struct vars 
 	return true;
 }
 
+/* "1,200,000" in a sentence. *ret_size is 0 if it is none, or too long for a number. */
+static void ungrouped(struct text text, char buffer[32], size_t *ret_size)
+{
+	size_t n = 0, since = 0;
+
+	*ret_size = 0;
+	if (text.size >= 32)
+		return;
+	for (size_t i = 0; i < text.size; i++) {
+		const bool comma = text.at[i] == ',';
+
+		if (!comma && (text.at[i] < '0' || text.at[i] > '9'))
+			return;
+		if (comma && (n == 0 || (n > since && since > 0 && n - since != 3) || n > 18))
+			return;
+		if (comma)
+			since = n;
+		else
+			buffer[n++] = text.at[i];
+	}
+	if (since > 0 && n - since == 3)
+		*ret_size = n;
+}
+
 struct number number_read(struct text text)
 {
+	char buffer[32];
 	struct number n;
+	size_t size;
 
-	if (!number_parse(text.at, text.size, &n) || n.digits < 0)
-		return NUMBER_UNKNOWN;
-	return n;
+	if (!number_parse(text.at, text.size, &n)) {
+		ungrouped(text, buffer, &size);
+		if (size == 0 || !number_parse(buffer, size, &n))
+			return NUMBER_UNKNOWN;
+	}
+	return n.digits < 0 ? NUMBER_UNKNOWN : n;
 }
