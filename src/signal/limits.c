@@ -120,8 +120,8 @@ static struct number number_field(const struct lines *lines, const struct value 
 static int64_t reset_field(const struct reading *r, const struct lines *lines,
 			   const struct value *value, uint32_t i)
 {
-	const struct text text =
-		lines->n > 0 ? lines->found[i < lines->n ? i : lines->n - 1].text : (struct text){0};
+	const struct text text = lines->n > 0 ? lines->found[i < lines->n ? i : lines->n - 1].text
+					      : (struct text){0};
 	int64_t us;
 
 	if (!text.at || !time_until(value->as, text.at, text.size, r->now_us, &us))
@@ -132,7 +132,7 @@ static int64_t reset_field(const struct reading *r, const struct lines *lines,
 static int64_t window_field(const struct reading *r, const struct lines *lines,
 			    const struct value *value)
 {
-	const struct text text = lines->n > 0	   ? lines->found[0].text
+	const struct text text = lines->n > 0      ? lines->found[0].text
 				 : value->fallback ? text_of(value->fallback)
 						   : (struct text){0};
 	int64_t us;
@@ -191,7 +191,8 @@ static struct signal_limit tightest(const struct reading *r, const struct limit_
 
 static bool read_at_all(const struct lines lines[LIMIT_FIELDS], const struct signal_limit *limit)
 {
-	const struct number numbers[] = {limit->limit, limit->remaining, limit->used, limit->refill};
+	const struct number numbers[] = {limit->limit, limit->remaining, limit->used,
+					 limit->refill};
 
 	for (int f = FIELD_LIMIT; f <= FIELD_REFILL; f++) {
 		if (lines[f].n > 0 && number_known(numbers[f]))

@@ -38,8 +38,8 @@ struct pattern *pattern_compile(const char *text, size_t size, unsigned flags, c
 	int error = PCRE2_ERROR_NOMEMORY;
 
 	if (pattern)
-		pattern->code = pcre2_compile(bytes(text), size, options(flags), &error, &offset,
-					      NULL);
+		pattern->code =
+			pcre2_compile(bytes(text), size, options(flags), &error, &offset, NULL);
 	if (pattern && pattern->code) {
 		pcre2_pattern_info(pattern->code, PCRE2_INFO_CAPTURECOUNT, &pattern->groups);
 		return pattern;

@@ -107,7 +107,8 @@ static int64_t milliseconds(int64_t seconds)
 /* "name";r=50;t=30. Some leave out r while there is plenty. */
 static void take_service(struct ratelimit *rl, const struct field_member *member)
 {
-	const struct field_item *r = field_parameter(member, "r"), *t = field_parameter(member, "t");
+	const struct field_item *r = field_parameter(member, "r"),
+				*t = field_parameter(member, "t");
 	char name[SIGNAL_TEXT_MAX + 1], partition[SIGNAL_TEXT_MAX + 1];
 	int64_t remaining = 0, seconds = 0;
 	struct signal_limit *limit;

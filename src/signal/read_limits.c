@@ -64,7 +64,7 @@ static void read_window(struct compiler *c, const struct node *node, void *targe
 
 /* How much is used of a whole that is not told: nothing to count, only how near it is. */
 static void read_part(struct limit_place *place, const struct node *node, const char *whole,
-		       const char *unit)
+		      const char *unit)
 {
 	struct limit_rule *rule = place->rule;
 
@@ -273,7 +273,7 @@ static void default_fields(struct limit_place *place)
 		const char *name;
 		enum limit_field field;
 	} names[] = {
-		{"limit", FIELD_LIMIT},	  {"remaining", FIELD_REMAINING}, {"used", FIELD_USED},
+		{"limit", FIELD_LIMIT},   {"remaining", FIELD_REMAINING}, {"used", FIELD_USED},
 		{"refill", FIELD_REFILL}, {"window", FIELD_WINDOW},
 	};
 
@@ -328,6 +328,7 @@ void read_limit_rule(struct compiler *c, const struct node *node, void *target)
 	default_fields(&place);
 	default_name(&place);
 	if (c->notes.errors == errors && !finds_something(place.rule))
-		error_at(c, node, "a limit needs limit, remaining, used, percent, fraction, "
-				  "refill, reset or standard");
+		error_at(c, node,
+			 "a limit needs limit, remaining, used, percent, fraction, "
+			 "refill, reset or standard");
 }

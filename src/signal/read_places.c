@@ -36,8 +36,9 @@ uint32_t read_variable(struct adapter_draft *draft, const struct node *node,
 	struct compiler *c = draft->c;
 
 	if (!variables || !variable_name(name, size)) {
-		error_at(c, node, variables ? "expected a variable's name in %s" :
-						    "there are no variables here: %s",
+		error_at(c, node,
+			 variables ? "expected a variable's name in %s"
+				   : "there are no variables here: %s",
 			 node_found(&c->arena, node));
 		return VARS_MAX;
 	}
@@ -136,8 +137,8 @@ static bool put_hole(struct shape_draft *s, const char *p, const char *end)
 {
 	const char *colon = memchr(p, ':', (size_t)(end - p));
 	const char *name_end = colon ? colon : end;
-	const uint32_t variable = read_variable(s->draft, s->node, s->variables, p,
-						(size_t)(name_end - p));
+	const uint32_t variable =
+		read_variable(s->draft, s->node, s->variables, p, (size_t)(name_end - p));
 
 	if (variable == VARS_MAX)
 		return false;
@@ -190,8 +191,7 @@ static bool read_shape(struct adapter_draft *draft, const struct node *node,
 	s.pattern = arena_alloc(&draft->c->arena, 6 * size + 1);
 	if (!s.pattern || !put_shape(&s, text, text + size))
 		return false;
-	ret->pattern =
-		compile_pattern(draft, node, s.pattern, s.n, flags | PATTERN_WHOLE);
+	ret->pattern = compile_pattern(draft, node, s.pattern, s.n, flags | PATTERN_WHOLE);
 	if (ret->pattern && pattern_groups(ret->pattern) != ret->n_holes) {
 		error_at(draft->c, node, "write (?:...) for a group inside a variable's pattern");
 		return false;
@@ -244,15 +244,15 @@ static bool read_segment(struct adapter_draft *draft, const struct node *node,
 	}
 	ret->kind = SEGMENT_KEY;
 	copy = arena_copy(&draft->c->arena, text, size);
-	return copy && read_shape(draft, node, variables, copy, unescape(copy, size), 0, &ret->shape);
+	return copy &&
+	       read_shape(draft, node, variables, copy, unescape(copy, size), 0, &ret->shape);
 }
 
 static bool read_pointer(struct adapter_draft *draft, const struct node *node,
 			 struct variables *variables, const char *text, struct where *ret)
 {
 	const char *end = node->text + node->size;
-	struct segment *segments =
-		arena_alloc(&draft->c->arena, SEGMENTS_MAX * sizeof(*segments));
+	struct segment *segments = arena_alloc(&draft->c->arena, SEGMENTS_MAX * sizeof(*segments));
 
 	ret->kind = WHERE_POINTER;
 	ret->segments = segments;
@@ -316,8 +316,7 @@ bool read_where(struct adapter_draft *draft, const struct node *node, struct var
 		return read_pointer(draft, node, variables, text, ret);
 	if (*text == '{' && hole_end(text, text + node->size) == text + node->size - 1) {
 		ret->kind = WHERE_VARIABLE;
-		ret->variable =
-			read_variable(draft, node, variables, text + 1, node->size - 2);
+		ret->variable = read_variable(draft, node, variables, text + 1, node->size - 2);
 		return ret->variable < VARS_MAX;
 	}
 	pointer = strstr(text, "#/");
@@ -474,7 +473,7 @@ static bool constant(const struct value_place *place, const struct node *node)
 void read_value(struct value_place *place, const struct node *node)
 {
 	static const struct schema *const schemas[] = {
-		[VALUE_NUMBER] = &value_schema, [VALUE_TIME] = &time_schema,
+		[VALUE_NUMBER] = &value_schema,  [VALUE_TIME] = &time_schema,
 		[VALUE_WINDOW] = &window_schema, [VALUE_TEXT] = &value_schema,
 		[VALUE_PLACE] = &value_schema,
 	};

@@ -69,7 +69,8 @@ static const char *const *read_words(struct compiler *c, const struct node *node
 	const char **words;
 	size_t n = 0;
 
-	for (const struct node *item = first; item; item = node->kind == NODE_LIST ? item->next : NULL)
+	for (const struct node *item = first; item;
+	     item = node->kind == NODE_LIST ? item->next : NULL)
 		n++;
 	words = arena_alloc(&c->arena, (n + 1) * sizeof(*words));
 	n = 0;
@@ -149,8 +150,7 @@ static void read_condition_entry(struct compiler *c, const struct node *key,
 
 /* --- all of them --- */
 
-#define CONDITION_FORM                                                                             \
-	"a condition: a mapping of status, exhausted and places to what they must be"
+#define CONDITION_FORM "a condition: a mapping of status, exhausted and places to what they must be"
 
 static void read_condition(struct compiler *c, const struct node *node, void *target)
 {

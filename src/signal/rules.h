@@ -74,7 +74,7 @@ struct limit_rule {
 	struct wording scope;
 	struct wording unit;
 	struct value fields[LIMIT_FIELDS];
-	bool share;    /* `used` is no count, but a part of the whole */
+	bool share; /* `used` is no count, but a part of the whole */
 	bool standard; /* RateLimit, RateLimit-Policy and the older triple, with this before their names */
 	const char *prefix;
 };

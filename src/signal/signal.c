@@ -22,9 +22,9 @@ enum { ARENA_MAX = 8 * 1024 * 1024 };
 const char *signal_class_name(enum signal_class limit_class)
 {
 	static const char *const names[SIGNAL_CLASSES] = {
-		[SIGNAL_NONE] = "none",		[SIGNAL_RATE] = "rate",
-		[SIGNAL_QUOTA] = "quota",	[SIGNAL_CONCURRENCY] = "concurrency",
-		[SIGNAL_COST] = "cost",		[SIGNAL_OVERLOAD] = "overload",
+		[SIGNAL_NONE] = "none",       [SIGNAL_RATE] = "rate",
+		[SIGNAL_QUOTA] = "quota",     [SIGNAL_CONCURRENCY] = "concurrency",
+		[SIGNAL_COST] = "cost",       [SIGNAL_OVERLOAD] = "overload",
 		[SIGNAL_BILLING] = "billing",
 	};
 
@@ -34,9 +34,9 @@ const char *signal_class_name(enum signal_class limit_class)
 const char *signal_from_name(enum signal_from from)
 {
 	static const char *const names[SIGNAL_FROMS] = {
-		[SIGNAL_FROM_HEADER] = "header",     [SIGNAL_FROM_BODY] = "body",
-		[SIGNAL_FROM_RESET] = "reset",	     [SIGNAL_FROM_COMPUTED] = "computed",
-		[SIGNAL_FROM_WINDOW] = "window",     [SIGNAL_FROM_DEFAULT] = "vendor-default",
+		[SIGNAL_FROM_HEADER] = "header", [SIGNAL_FROM_BODY] = "body",
+		[SIGNAL_FROM_RESET] = "reset",   [SIGNAL_FROM_COMPUTED] = "computed",
+		[SIGNAL_FROM_WINDOW] = "window", [SIGNAL_FROM_DEFAULT] = "vendor-default",
 	};
 
 	return names[from];

@@ -46,8 +46,8 @@ enum signal_block {
 };
 
 enum {
-	SIGNAL_LIMITS_MAX = 32, /* more than that in one response are dropped */
-	SIGNAL_TEXT_MAX = 127,  /* longer texts are cut */
+	SIGNAL_LIMITS_MAX = 32,        /* more than that in one response are dropped */
+	SIGNAL_TEXT_MAX = 127,         /* longer texts are cut */
 	SIGNAL_BODY_MAX = 1024 * 1024, /* of a larger body nothing is read */
 };
 

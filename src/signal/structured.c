@@ -220,7 +220,8 @@ static void keep_parameter(struct field_member *member, const struct field_param
 	for (uint32_t i = 0; i < member->n_parameters; i++) {
 		struct field_parameter *known = &member->parameters[i];
 
-		if (known->key_size == p->key_size && memcmp(known->key, p->key, p->key_size) == 0) {
+		if (known->key_size == p->key_size &&
+		    memcmp(known->key, p->key, p->key_size) == 0) {
 			*known = *p;
 			return;
 		}

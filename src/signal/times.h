@@ -25,7 +25,7 @@ enum time_notation {
 #define TIME_ENUM(name, word) TIME_##name,
 	TIME_NOTATIONS(TIME_ENUM)
 #undef TIME_ENUM
-	TIME_NOTATION_COUNT,
+		TIME_NOTATION_COUNT,
 };
 
 extern const char *const time_words[TIME_NOTATION_COUNT];

@@ -82,7 +82,7 @@ static bool collect(void *user, const struct found *found)
 		return true;
 	if (c->value->match)
 		return keep_matches(c, found);
-	if (!found->in_body && list_of_numbers(found->text))
+	if (found->line && list_of_numbers(found->text))
 		return keep_members(c, found);
 	return found->text.size == 0 || keep(c, found, found->text);
 }
@@ -114,39 +114,35 @@ bool value_text(struct reading *r, const struct value *value, const struct vars 
 	return true;
 }
 
-/* "1,200,000" in a sentence. *ret_size is 0 if it is none, or too long for a number. */
-static void ungrouped(struct text text, char buffer[32], size_t *ret_size)
+/* "1,200,000", as sentences have it: without its commas. 0: it is no such number, or too long. */
+static size_t ungrouped(struct text text, char *buffer, size_t room)
 {
-	size_t n = 0, since = 0;
+	size_t n = 0, group = 0;
 
-	*ret_size = 0;
-	if (text.size >= 32)
-		return;
 	for (size_t i = 0; i < text.size; i++) {
 		const bool comma = text.at[i] == ',';
 
-		if (!comma && (text.at[i] < '0' || text.at[i] > '9'))
-			return;
-		if (comma && (n == 0 || (n > since && since > 0 && n - since != 3) || n > 18))
-			return;
-		if (comma)
-			since = n;
-		else
+		/* One to three digits, then three behind each comma. */
+		if (comma && (group == 0 || group > 3 || (n > group && group != 3)))
+			return 0;
+		if (!comma && (text.at[i] < '0' || text.at[i] > '9' || n == room))
+			return 0;
+		if (!comma)
 			buffer[n++] = text.at[i];
+		group = comma ? 0 : group + 1;
 	}
-	if (since > 0 && n - since == 3)
-		*ret_size = n;
+	return group == 3 ? n : 0;
 }
 
 struct number number_read(struct text text)
 {
-	char buffer[32];
+	char digits[20];
 	struct number n;
-	size_t size;
 
 	if (!number_parse(text.at, text.size, &n)) {
-		ungrouped(text, buffer, &size);
-		if (size == 0 || !number_parse(buffer, size, &n))
+		const size_t size = ungrouped(text, digits, sizeof(digits));
+
+		if (size == 0 || !number_parse(digits, size, &n))
 			return NUMBER_UNKNOWN;
 	}
 	return n.digits < 0 ? NUMBER_UNKNOWN : n;

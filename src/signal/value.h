@@ -16,10 +16,10 @@ enum {
 struct value {
 	struct where from[VALUE_PLACES_MAX]; /* the first that has something */
 	uint32_t n_from;
-	struct pattern *match;        /* takes its first group, or all that matches */
-	enum time_notation as;        /* of times */
-	const char *fallback;         /* NULL: none */
-	bool if_exhausted;            /* of a reset: means something only for a limit that is */
+	struct pattern *match; /* takes its first group, or all that matches */
+	enum time_notation as; /* of times */
+	const char *fallback;  /* NULL: none */
+	bool if_exhausted;     /* of a reset: means something only for a limit that is */
 };
 
 static inline bool value_written(const struct value *value)

@@ -16,7 +16,8 @@ static void set(struct signal *signal, int64_t ms, enum signal_from from)
 }
 
 /* The longest, if a place has several: each of them may be the one that is meant. */
-static bool longest(struct reading *r, const struct value *value, int64_t *ret_ms, bool *ret_in_body)
+static bool longest(struct reading *r, const struct value *value, int64_t *ret_ms,
+		    bool *ret_in_body)
 {
 	const struct vars none = {0};
 	struct found found[VALUE_LINES_MAX];
@@ -70,24 +71,21 @@ static bool binding(const struct signal *signal, const struct signal_limit *limi
 
 typedef bool limit_wait(const struct reading *r, const struct signal_limit *limit, int64_t *ret_ms);
 
-static bool until_reset(const struct reading *r, const struct signal_limit *limit,
-			int64_t *ret_ms)
+static bool until_reset(const struct reading *r, const struct signal_limit *limit, int64_t *ret_ms)
 {
 	(void)r;
 	*ret_ms = limit->reset_ms;
 	return limit->reset_ms != SIGNAL_UNKNOWN;
 }
 
-static bool whole_window(const struct reading *r, const struct signal_limit *limit,
-			 int64_t *ret_ms)
+static bool whole_window(const struct reading *r, const struct signal_limit *limit, int64_t *ret_ms)
 {
 	(void)r;
 	*ret_ms = limit->window_ms;
 	return limit->window_ms != SIGNAL_UNKNOWN;
 }
 
-static bool next_edge(const struct reading *r, const struct signal_limit *limit,
-		      int64_t *ret_ms)
+static bool next_edge(const struct reading *r, const struct signal_limit *limit, int64_t *ret_ms)
 {
 	const int64_t now_ms = r->now_us / 1000;
 

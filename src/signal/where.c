@@ -114,8 +114,9 @@ static bool shape_fits(const struct shape *shape, struct text name, const struct
 	if (!shape->pattern) {
 		const struct text text = text_of(shape->text);
 
-		return any_case ? text_same(text, name)
-				: text.size == name.size && memcmp(text.at, name.at, name.size) == 0;
+		return any_case
+			       ? text_same(text, name)
+			       : text.size == name.size && memcmp(text.at, name.at, name.size) == 0;
 	}
 	if (!pattern_next(shape->pattern, name.at, name.size, &at, &match))
 		return false;
@@ -216,8 +217,7 @@ static bool walk_array(const struct walk *w, const json_t *json, const struct se
 		snprintf(number, sizeof(number), "%zu", i);
 		/* A hole keeps it. */
 		key = arena_copy(&w->r->arena, number, strlen(number));
-		if (key &&
-		    !walk_child(w, json_array_get(json, i), text_of(key), segments, n, vars))
+		if (key && !walk_child(w, json_array_get(json, i), text_of(key), segments, n, vars))
 			return false;
 	}
 	return true;
@@ -291,14 +291,14 @@ static bool in_header(struct reading *r, const struct where *where, size_t index
 	const json_t *json;
 
 	if (where->kind == WHERE_HEADER)
-		return found(user, &(struct found){
-					   .vars = *vars,
-					   .text = text_trimmed(
-						   (struct text){h->value, h->value_size}),
-				   });
+		return found(user,
+			     &(struct found){
+				     .vars = *vars,
+				     .text = text_trimmed((struct text){h->value, h->value_size}),
+			     });
 	json = header_json(r, index);
-	return !json || pointer_each(r, json, where->segments, where->n_segments, vars, false,
-				     found, user);
+	return !json ||
+	       pointer_each(r, json, where->segments, where->n_segments, vars, false, found, user);
 }
 
 /* Case means nothing in a header's name, so what is taken out of it has none. */

@@ -54,7 +54,7 @@ enum where_kind { WHERE_HEADER, WHERE_POINTER, WHERE_BODY, WHERE_VARIABLE };
 
 struct where {
 	enum where_kind kind;
-	struct shape header;   /* WHERE_HEADER; WHERE_POINTER: text NULL for the body */
+	struct shape header; /* WHERE_HEADER; WHERE_POINTER: text NULL for the body */
 	const struct segment *segments;
 	uint32_t n_segments;
 	uint32_t variable;
@@ -94,6 +94,7 @@ struct found {
 	struct vars vars;
 	const json_t *json; /* NULL: of a header as it came, and so on */
 	bool in_body;
+	bool line;       /* of a header, as it came */
 	bool structured; /* an object or array: no text */
 };
 
