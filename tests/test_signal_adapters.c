@@ -59,10 +59,10 @@ Test(signal_adapters, messages)
 		const char *text, *expected;
 	} cases[] = {
 		{"signal: {}\n",
-		 "own/v.yaml:1:1: error: missing key 'signals' of an adapter: how the vendor's "
-		 "responses read\n"
 		 "own/v.yaml:1:1: error: unknown key 'signal' (did you mean 'signals'?); known: "
-		 "signals\n"},
+		 "signals\n"
+		 "own/v.yaml:1:1: error: missing key 'signals' of an adapter: how the vendor's "
+		 "responses read\n"},
 		{"signals:\n  limit: []\n",
 		 "own/v.yaml:2:3: error: unknown key 'limit' (did you mean 'limits'?); known: "
 		 "like, "
@@ -158,12 +158,11 @@ Test(signal_adapters, messages)
 		 "atlassian, atlassian-bitbucket, atlassian-trello, aws, azure, "
 		 "azure-app-configuration, azure-cosmosdb, azure-openai and 63 more\n"},
 		{"signals:\n  like: v\n", "own/v.yaml:2:9: error: 'v' stands behind itself\n"},
-		{"signals: [\n", "own/v.yaml:2:1: error: YAML: did not find expected node content "
-				 "(while parsing a flow node)\n"},
-		{"", "own/v.yaml: error: expected a policy (a YAML mapping), found nothing\n"},
-		{"signals: &a {}\n",
-		 "own/v.yaml:1:10: error: anchors (&name) are not supported in a "
-		 "policy: write the value out, or use a plan\n"},
+		{"signals: [\n",
+		 "own/v.yaml:2:1: error: YAML: did not find expected node content\n"},
+		{"", "own/v.yaml: error: expected an adapter (a YAML mapping), found nothing\n"},
+		{"signals: &a {}\n", "own/v.yaml:1:10: error: anchors (&name) are not supported in "
+				     "an adapter: write the value out\n"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)

@@ -125,9 +125,13 @@ static ssize_t read_all(int fd, char *buffer, size_t room)
 
 static bool too_large(const struct source *source, struct notes *notes)
 {
-	notes_add(notes, POLICY_ERROR, source_place(source),
-		  "too large: a policy and all it includes may have %d MiB",
-		  SOURCE_BYTES_MAX / (1024 * 1024));
+	if (source->what)
+		notes_add(notes, POLICY_ERROR, source_place(source), "too large for %s",
+			  source->what);
+	else
+		notes_add(notes, POLICY_ERROR, source_place(source),
+			  "too large: a policy and all it includes may have %d MiB",
+			  SOURCE_BYTES_MAX / (1024 * 1024));
 	return false;
 }
 

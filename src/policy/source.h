@@ -18,6 +18,7 @@ enum {
 
 struct source {
 	const char *path;              /* as messages show it */
+	const char *what;              /* "a policy", unless another is written: for messages */
 	uint32_t order;                /* of reading: 0 is the policy itself */
 	uint32_t chain;                /* how many files include each other down to this one */
 	const struct source *includer; /* NULL: the policy itself */
@@ -26,6 +27,11 @@ struct source {
 	const char *text; /* valid UTF-8, no byte order mark */
 	size_t size;
 };
+
+static inline const char *source_what(const struct source *source)
+{
+	return source->what ? source->what : "a policy";
+}
 
 static inline struct place source_place(const struct source *source)
 {

@@ -73,13 +73,23 @@ static void syntax_error(struct builder *b)
 
 /* --- building --- */
 
+static void too_many(struct builder *b, struct place place)
+{
+	if (b->source->what)
+		notes_add(b->notes, POLICY_ERROR, place, "too many values for %s", b->source->what);
+	else
+		notes_add(b->notes, POLICY_ERROR, place, "too large: a policy may have %d values",
+			  TREE_NODES_MAX);
+	b->stop = true;
+}
+
 static struct node *add_node(struct builder *b, const yaml_event_t *event, enum node_kind kind)
 {
 	const struct place place = place_of(b, &event->start_mark);
 	struct node *node;
 
 	if (*b->left == 0) {
-		stop(b, place, "too large: a policy may have %d values", TREE_NODES_MAX);
+		too_many(b, place);
 		return NULL;
 	}
 	--*b->left;
@@ -149,7 +159,8 @@ static void add_text(struct builder *b, const yaml_event_t *event)
 static void refuse(struct builder *b, const yaml_event_t *event, const char *what)
 {
 	notes_add(b->notes, POLICY_ERROR, place_of(b, &event->start_mark),
-		  "%s are not supported in a policy: write the value out, or use a plan", what);
+		  "%s are not supported in %s: write the value out%s", what, source_what(b->source),
+		  b->source->what ? "" : ", or use a plan");
 }
 
 static void add_alias(struct builder *b, const yaml_event_t *event)
@@ -241,7 +252,7 @@ const struct node *tree_parse(const struct source *source, struct notes *notes, 
 		return NULL;
 	if (!b.root)
 		notes_add(notes, POLICY_ERROR, source_place(source),
-			  "expected a policy (a YAML mapping), found nothing");
+			  "expected %s (a YAML mapping), found nothing", source_what(source));
 	return b.root;
 }
 

@@ -262,6 +262,7 @@ static int read_all(struct adapters *a, struct adapter_draft *draft)
 
 	if (!source)
 		return -ENOMEM;
+	source->what = "an adapter";
 	result = read_source(c, a, draft->adapter->name, source);
 	if (result < 0)
 		return result;
