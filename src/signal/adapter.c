@@ -128,7 +128,7 @@ static int find_all(struct adapters *a, const char *directory)
 		a->directory = strdup(directory);
 		result = a->directory ? add_directory(a) : -ENOMEM;
 	}
-	if (result == 0)
+	if (result == 0 && a->n_names > 0)
 		sort_names(a);
 	return result;
 }
@@ -346,7 +346,7 @@ static int get(struct adapters *a, const char *name, const struct node *wanted_b
 			 known_words(&c->arena, name, (const char *const *)a->names, a->n_names));
 		return -EINVAL;
 	}
-	if (l && l->open) {
+	if (wanted_by && l && l->open) {
 		error_at(c, wanted_by, "'%s' stands behind itself", name);
 		return -EINVAL;
 	}

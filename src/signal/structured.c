@@ -247,7 +247,7 @@ static bool parse_parameters(struct input *in, struct field_member *member)
 
 static bool parse_inner_list(struct input *in)
 {
-	struct field_member ignored;
+	struct field_member ignored = {0};
 
 	in->at++;
 	for (;;) {

@@ -27,7 +27,7 @@ static struct text taken(const struct pattern *pattern, const struct pattern_mat
 		if (match->at[i].at)
 			return match->at[i];
 	}
-	return pattern_groups(pattern) > 0 ? (struct text){0} : match->at[0];
+	return pattern_groups(pattern) == 0 ? match->at[0] : (struct text){NULL, 0};
 }
 
 static bool keep_matches(struct collection *c, const struct found *found)
