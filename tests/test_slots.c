@@ -117,8 +117,8 @@ Test(slots, numbers_hold_what_was_packed)
 	cr_assert_eq(slots_pack(0, 0, 0), 0);
 	cr_assert_eq(slots_pack(SLOTS_MAX + 1, 0, 0), 0);
 	cr_assert_eq(slots_pack(1, 86400 * SECOND + 1, 0), 0);
-	cr_assert_neq(slots_pack(1, 0, 9 * 3600 * SECOND), 0);
-	cr_assert_eq(slots_pack(1, 0, 10 * 3600 * SECOND), 0);
+	cr_assert_neq(slots_pack(1, 0, UINT64_C(9) * 3600 * SECOND), 0);
+	cr_assert_eq(slots_pack(1, 0, UINT64_C(10) * 3600 * SECOND), 0);
 	for (uint32_t n = 1; n <= SLOTS_MAX; n++) {
 		cr_assert_eq(slots_table_words(n) % 8, 0);
 		cr_assert_geq(slots_table_words(n), n > 16 ? 4 * n : 64);

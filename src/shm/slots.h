@@ -122,8 +122,8 @@ bool slots_repair(struct seg *seg, uint32_t bucket);
 
 /* For displays: the i-th slot's lease (0: free), and who holds it as what since when (left ones: since 0). */
 uint64_t slots_word(const struct seg *seg, uint32_t bucket, uint32_t i);
-uint32_t slots_holder(uint64_t lease);              /* worker slot; UINT32_MAX: nobody (spent, left) */
-uint32_t slots_class(uint64_t lease);               /* index */
+uint32_t slots_holder(uint64_t lease); /* worker slot; UINT32_MAX: nobody (spent, left) */
+uint32_t slots_class(uint64_t lease);  /* index */
 uint64_t slots_since(uint64_t lease, uint64_t now); /* ticks, to 134 ms */
 
 #endif
