@@ -119,8 +119,8 @@ $(1)/vendors.o: $(B)/vendors.c $(B)/.flags
 	$(Q)$$(CC) $(BASE) $(2) $$(CPPFLAGS) $$(CFLAGS) -c -o $$@ $$<
 
 $(1)/core.a: $(call objects,$(1),$(CORE_C))
-$(1)/policy.a: $(call objects,$(1),$(POLICY_C))
-$(1)/signal.a: $(call objects,$(1),$(SIGNAL_C)) $(1)/vendors.o
+$(1)/policy.a: $(call objects,$(1),$(POLICY_C)) $(1)/vendors.o
+$(1)/signal.a: $(call objects,$(1),$(SIGNAL_C))
 $(1)/http.a: $(call objects,$(1),$(HTTP_C))
 $(1)/supervisor.a: $(call objects,$(1),$(filter-out %/main.c,$(SUPERVISOR_C)))
 $(1)/cli.a: $(call objects,$(1),$(filter-out %/main.c,$(CLI_C)))
@@ -150,11 +150,11 @@ $(1)/bench/%: $(1)/bench/%.o $(1)/bench/support.a $(1)/cli.a $(1)/http.a $(1)/si
 	$(Q)$$(CC) $(2) $(3) $$(LDFLAGS) -o $$@ $$^ $(ALL_LIBS)
 endef
 
-# The adapters that are shipped are inside the programs: workers need no files for them.
-$(B)/vendors.c: src/signal/shipped.sh $(VENDORS)
+# The adapters and presets that are shipped are inside the programs and libration-embed: nobody needs files for them.
+$(B)/vendors.c: src/policy/shipped.sh $(VENDORS)
 	@mkdir -p $(@D)
 	@$(call say,GEN,$@)
-	$(Q)src/signal/shipped.sh $(VENDORS) >$@
+	$(Q)src/policy/shipped.sh $(VENDORS) >$@
 
 $(eval $(call variant,$(B),$(RELEASE),-pie $(HARDENED)))
 $(eval $(call variant,$(B)/asan,$(ASAN),))
@@ -165,7 +165,7 @@ $(eval $(call variant,$(B)/tsan,$(TSAN),))
 # libration-embed has its own copy of libration's insides: they are nobody else's business.
 libration_C       := $(CORE_C)
 libration_MAP     := src/client/libration.map
-libration-embed_C := $(POLICY_C) $(CORE_C)
+libration-embed_C := $(POLICY_C) vendors.c $(CORE_C)
 libration-embed_MAP  := src/policy/libration-embed.map
 libration-embed_LIBS := $(POLICY_LIBS)
 libration-http_C  := $(HTTP_C)

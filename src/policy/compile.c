@@ -15,6 +15,8 @@ static int compile(struct compiler *c, const char *path, uint64_t generation,
 	if (c->unreadable)
 		return c->unreadable;
 	if (!c->arena.failed)
+		use_presets(c);
+	if (!c->arena.failed)
 		lay_over(c);
 	if (!c->arena.failed)
 		resolve_policy(c);

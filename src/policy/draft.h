@@ -91,6 +91,7 @@ struct draft_class {
 struct draft_vendor {
 	struct named named;
 	struct written written;
+	struct list uses;    /* const struct node: presets, in the order in which they are named */
 	struct list limits;  /* struct draft_limit, as written */
 	struct list by_name; /* the same, without duplicates */
 };
@@ -128,6 +129,8 @@ enum { DERIVED_MAX = 2 * CLASSES_MAX };
 struct draft_limit {
 	struct named named;
 	struct draft_vendor *vendor; /* c->all for limits of all vendors */
+	const struct node
+		*used_at; /* where a preset that has it is used; NULL: it is the policy's own */
 	struct written written;
 	const char *unit;
 	const struct node *unit_at;
@@ -158,6 +161,12 @@ struct draft_limit {
 	bool scope_broken;
 	bool broken; /* something beside its numbers could not be read */
 };
+
+/* Where the policy has it. */
+static inline const struct node *limit_at(const struct draft_limit *limit)
+{
+	return limit->used_at ? limit->used_at : limit->named.at;
+}
 
 struct draft_owner;
 
@@ -207,6 +216,9 @@ struct compiler {
 
 	const struct policy_overlay *overlays;
 	size_t n_overlays;
+	const struct node
+		*adapters_at; /* a directory that comes before the presets that are shipped */
+	struct list presets;  /* files of presets that were asked for, see presets.c */
 	struct draft_mode mode;
 	struct written defaults;
 	struct list classes;     /* struct draft_class, most protected first */
@@ -230,6 +242,9 @@ void read_files(struct compiler *c, const char *path);
 
 /* read.c: one file's tree. */
 void read_policy(struct compiler *c, const struct node *root);
+
+/* presets.c: published limits, for the vendors that use them. */
+void use_presets(struct compiler *c);
 
 /* overlay.c: what operators have set, over what is written. */
 void lay_over(struct compiler *c);

@@ -53,7 +53,7 @@ static struct blob_limit written_limit(struct emitter *e, struct draft_limit *li
 		.kind = limit->kind,
 		.scope = limit->scope,
 		.flags = limit->flags | (cost > 0 ? LIMIT_HAS_DEFAULT_COST : 0),
-		.line = limit->named.at->place.line,
+		.line = limit_at(limit)->place.line,
 		.role = LIMIT_WRITTEN,
 		.parent = limit->index,
 		.class_index = BLOB_NO_INDEX,

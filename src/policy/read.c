@@ -20,7 +20,27 @@ static void read_limits_of_all(struct compiler *c, const struct node *value, voi
 
 /* --- vendors --- */
 
+static void read_use_item(struct compiler *c, const struct node *value, void *target)
+{
+	struct draft_vendor *vendor = target;
+	struct node *use = arena_alloc(&c->arena, sizeof(*use));
+
+	if (!use)
+		return;
+	*use = *value;
+	list_add(&vendor->uses, &c->arena, use);
+}
+
+static void read_use(struct compiler *c, const struct node *value, void *target)
+{
+	if (value->kind == NODE_LIST)
+		schema_items(c, value, "", read_use_item, target);
+	else
+		read_use_item(c, value, target);
+}
+
 static const struct field vendor_fields[] = {
+	{"use", read_use, 0, NULL, ANYWHERE},
 	{"limits", read_limits, 0, NULL, ANYWHERE},
 	{"delay", read_delay, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
 	{"clock_skew", read_clock_skew, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
@@ -217,6 +237,15 @@ static void read_include(struct compiler *c, const struct node *value, void *tar
 		read_include_item(c, value, target);
 }
 
+static void read_adapters(struct compiler *c, const struct node *value, void *target)
+{
+	(void)target;
+	if (is_text(value) && value->size > 0)
+		c->adapters_at = value;
+	else
+		node_expected(&c->notes, value, "a directory, such as adapters.d");
+}
+
 static const struct field policy_fields[] = {
 	{"version", read_version, 0, "write version: 1", MAIN_NEEDS},
 	{"classes", read_classes, 0, "traffic classes, most protected first", MAIN_ONLY},
@@ -226,6 +255,7 @@ static const struct field policy_fields[] = {
 	{"plans", read_plans, 0, NULL, ANYWHERE},
 	{"tenants", read_tenants, 0, NULL, ANYWHERE},
 	{"include", read_include, 0, NULL, ANYWHERE},
+	{"adapters", read_adapters, 0, NULL, MAIN_ONLY},
 };
 static const struct schema policy_schema = SCHEMA("a policy", policy_fields, true);
 

@@ -137,7 +137,7 @@ static void warn_margin(struct compiler *c)
 			first = limit;
 	}
 	if (n > 0)
-		warn_at(c, first->named.at,
+		warn_at(c, limit_at(first),
 			"no 'margin' is written for %s, so 10%% is kept off; write 'margin: 0%%' "
 			"where the numbers are the vendor's own and nobody else spends them",
 			n == 1 ? "this limit"
@@ -149,7 +149,7 @@ static void warn_limits(struct compiler *c)
 	for (uint32_t i = 0; i < c->limits.count; i++) {
 		const struct draft_limit *limit = c->limits.item[i];
 
-		warn_numbers(c, &(struct subject){limit->named.at, limit, &limit->written,
+		warn_numbers(c, &(struct subject){limit_at(limit), limit, &limit->written,
 						  &limit->numbers});
 	}
 }

@@ -13,7 +13,7 @@
 #include "policy/fields.h"
 #include "policy/scalar.h"
 #include "signal/read.h"
-#include "signal/shipped.h"
+#include "policy/shipped.h"
 
 enum {
 	ADAPTER_BYTES_MAX = 1024 * 1024,

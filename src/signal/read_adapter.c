@@ -123,8 +123,17 @@ static void read_signals(struct compiler *c, const struct node *node, void *targ
 		schema_walk(c, node, &signals_schema, target);
 }
 
+/* Presets are the policy compiler's (policy/presets.c). */
+static void read_presets(struct compiler *c, const struct node *node, void *target)
+{
+	(void)target;
+	if (node->kind != NODE_MAP)
+		node_expected(&c->notes, node, "a mapping of presets");
+}
+
 static const struct field adapter_fields[] = {
-	{"signals", read_signals, 0, "how the vendor's responses read", ANYWHERE},
+	{"signals", read_signals, 0, NULL, ANYWHERE},
+	{"limits", read_presets, 0, NULL, ANYWHERE},
 };
 static const struct schema adapter_schema = SCHEMA("an adapter", adapter_fields, false);
 

@@ -1,13 +1,13 @@
 #!/bin/sh
-# src/signal/shipped.sh - adapters as C: the table that shipped.h declares
+# src/policy/shipped.sh - adapters as C: the table that shipped.h declares
 # SPDX-License-Identifier: MIT
 #
 # Usage: shipped.sh FILE.yaml... >vendors.c
 set -eu
 export LC_ALL=C
 
-echo '/* made by src/signal/shipped.sh */'
-echo '#include "signal/shipped.h"'
+echo '/* made by src/policy/shipped.sh */'
+echo '#include "policy/shipped.h"'
 n=0
 for file; do
 	echo "static const char text_$n[] ="

@@ -1,9 +1,9 @@
 /*
- * signal/shipped.h - the adapters of src/vendors, as the Makefile puts them into the program
+ * policy/shipped.h - the adapters of src/vendors, as the Makefile puts them into the program
  * SPDX-License-Identifier: MIT
  */
-#ifndef RATION_SIGNAL_SHIPPED_H
-#define RATION_SIGNAL_SHIPPED_H
+#ifndef RATION_POLICY_SHIPPED_H
+#define RATION_POLICY_SHIPPED_H
 
 #include <stddef.h>
 
