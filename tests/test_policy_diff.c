@@ -128,6 +128,7 @@ Test(policy_diff, what_comes_and_goes)
 		    "  counted: for all requests together\n"
 		    "  written: 3 at a time\n"
 		    "  effective: 3 at a time\n"
+		    "  delay: a slot is free 50 ms after its request was given up\n"
 		    "  mode: shadow\n"
 		    "tenant t is gone: it has what everybody has\n");
 }
