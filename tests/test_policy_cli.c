@@ -180,7 +180,7 @@ static void check_example(void *user, const char *block)
 
 Test(policy_cli, examples_of_the_manual_page)
 {
-	cr_expect_eq(each_example(check_example, NULL), 5);
+	cr_expect_eq(each_example(check_example, NULL), 6);
 }
 
 static void append_example(void *user, const char *block)
@@ -211,7 +211,7 @@ static unsigned expect_keys(const char *path, const char *examples)
 
 Test(policy_cli, the_manual_page_has_an_example_of_each_key)
 {
-	static char examples[5 * 8192];
+	static char examples[6 * 8192];
 	unsigned n = 0;
 
 	each_example(append_example, examples);
@@ -359,7 +359,7 @@ Test(policy_cli, check_refuses)
 	policy_write("bad.yaml", bad, sizeof(bad) - 1);
 	cr_expect_eq(ration("check bad.yaml"), EX_DATAERR);
 	cr_expect_str_eq(out, "");
-	cr_expect_str_eq(err, "bad.yaml:3:17: error: unknown key 'rte'; known: limits, delay, "
+	cr_expect_str_eq(err, "bad.yaml:3:17: error: unknown key 'rte'; known: use, limits, delay, "
 			      "clock_skew, margin, share\n");
 	cr_expect_eq(ration("check --json bad.yaml"), EX_DATAERR);
 	report = json_loads(out, 0, NULL);

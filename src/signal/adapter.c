@@ -12,8 +12,8 @@
 
 #include "policy/fields.h"
 #include "policy/scalar.h"
-#include "signal/read.h"
 #include "policy/shipped.h"
+#include "signal/read.h"
 
 enum {
 	ADAPTER_BYTES_MAX = 1024 * 1024,
