@@ -60,7 +60,7 @@ Test(signal_adapters, messages)
 	} cases[] = {
 		{"signal: {}\n",
 		 "own/v.yaml:1:1: error: unknown key 'signal' (did you mean 'signals'?); known: "
-		 "signals, limits\n"},
+		 "signals, requests, limits\n"},
 		{"signals:\n  limit: []\n",
 		 "own/v.yaml:2:3: error: unknown key 'limit' (did you mean 'limits'?); known: "
 		 "like, "
@@ -286,6 +286,20 @@ Test(signal_adapters, the_operators_come_first)
 	expect_signal(adapters, "{\"vendor\":\"slack\",\"status\":429,\"now\":1}",
 		      "{\"reason\":\"ratelimited\"}");
 	expect_signal(adapters, "{\"vendor\":\"nobody\",\"status\":429,\"now\":1}",
+		      "{\"reason\":\"too_many_requests\"}");
+	adapters_close(&adapters);
+}
+
+Test(signal_adapters, parts_that_a_file_has_not_are_those_that_are_shipped)
+{
+	struct adapters *adapters;
+
+	write_adapter("slack", "limits: {}\n");
+	write_adapter("acme", "limits: {}\n");
+	adapters = signal_adapters("own");
+	expect_signal(adapters, "{\"vendor\":\"slack\",\"status\":429,\"now\":1}",
+		      "{\"reason\":\"ratelimited\"}");
+	expect_signal(adapters, "{\"vendor\":\"acme\",\"status\":429,\"now\":1}",
 		      "{\"reason\":\"too_many_requests\"}");
 	adapters_close(&adapters);
 }

@@ -26,6 +26,19 @@ struct reader {
 	unsigned unreadable;
 };
 
+static json_t *answer_good(const struct adapter *adapter, const struct signal_case *c)
+{
+	struct signal signal;
+	json_t *object;
+
+	if (c->has_response)
+		signal_read(adapter, &c->response, &signal);
+	object = c->has_response ? signal_json(&signal) : json_object();
+	if (c->has_request)
+		signal_json_request(adapter, c, object);
+	return object;
+}
+
 static json_t *answer(struct reader *reader, const char *text, size_t size, uint64_t number)
 {
 	struct signal_case r = {0};
@@ -33,7 +46,6 @@ static json_t *answer(struct reader *reader, const char *text, size_t size, uint
 	json_t *line = json_loadb(text, size, 0, &error), *result = NULL;
 	const char *wrong = line ? signal_case_read(line, &r) : error.text;
 	const struct adapter *adapter;
-	struct signal signal;
 
 	if (!wrong && adapters_get(reader->adapters, r.vendor, &adapter) < 0)
 		wrong = "the vendor's adapter is not good";
@@ -41,8 +53,7 @@ static json_t *answer(struct reader *reader, const char *text, size_t size, uint
 		reader->unreadable++;
 		result = failure(number, wrong);
 	} else {
-		signal_read(adapter, &r.response, &signal);
-		result = signal_json(&signal);
+		result = answer_good(adapter, &r);
 	}
 	signal_case_free(&r);
 	json_decref(line);
@@ -124,7 +135,8 @@ int cmd_signal(int argc, char **argv)
 		.operands = "",
 		.summary = "Read responses from standard input, one JSON object a line, and print "
 			   "what each says about\nlimits: {\"vendor\":, \"status\":, \"headers\":, "
-			   "\"body\":, \"now\":}.",
+			   "\"body\":, \"now\":}; or requests, and what they cost:\n"
+			   "{\"vendor\":, \"request\": {\"url\":, \"body\":}}.",
 		.options = options,
 	};
 	char **operands;

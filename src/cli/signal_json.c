@@ -68,6 +68,33 @@ json_t *signal_json(const struct signal *signal)
 	return object;
 }
 
+/* --- a request as JSON --- */
+
+static json_t *json_amounts(const struct amounts *amounts)
+{
+	json_t *object = json_object();
+
+	for (uint32_t i = 0; i < amounts->n; i++)
+		json_object_set_new(object, amounts->at[i].unit,
+				    json_integer(amounts->at[i].amount));
+	return object;
+}
+
+void signal_json_request(const struct adapter *adapter, const struct signal_case *c, json_t *object)
+{
+	char resource[SIGNAL_TEXT_MAX + 1];
+	struct amounts amounts;
+
+	request_resource(adapter, &c->request, resource);
+	json_object_set_new(object, "resource", json_words(resource));
+	request_estimate(adapter, &c->request, resource, &amounts);
+	json_object_set_new(object, "estimate", json_amounts(&amounts));
+	if (!c->has_response)
+		return;
+	request_usage(adapter, c->response.body, c->response.body_size, resource, &amounts);
+	json_object_set_new(object, "usage", json_amounts(&amounts));
+}
+
 /* --- a case --- */
 
 static const char *add_header(struct signal_case *r, const char *name, const json_t *value)
@@ -108,18 +135,12 @@ static const char *add_headers(struct signal_case *r, json_t *headers)
 	return error;
 }
 
-const char *signal_case_read(const json_t *line, struct signal_case *r)
+static const char *read_response(const json_t *line, struct signal_case *r)
 {
-	const json_t *vendor = json_object_get(line, "vendor");
 	const json_t *status = json_object_get(line, "status");
 	const json_t *body = json_object_get(line, "body"), *now = json_object_get(line, "now");
 	struct signal_response *response = &r->response;
 
-	*r = (struct signal_case){0};
-	if (!json_is_object(line))
-		return "not an object";
-	if (!json_is_string(vendor))
-		return "vendor is not a string";
 	if (!json_is_integer(status) || json_integer_value(status) < 100 ||
 	    json_integer_value(status) > 599)
 		return "status is not an integer from 100 to 599";
@@ -127,13 +148,53 @@ const char *signal_case_read(const json_t *line, struct signal_case *r)
 		return "body is not a string";
 	if (!json_is_number(now) || json_number_value(now) < 0 || json_number_value(now) > 1e11)
 		return "now is not a time in seconds since 1970";
-	r->vendor = json_string_value(vendor);
+	r->has_response = true;
 	response->status = (int)json_integer_value(status);
 	response->has_resource = true;
 	response->now_us = (int64_t)(json_number_value(now) * 1e6);
 	response->body = json_string_value(body);
 	response->body_size = json_string_length(body);
 	return add_headers(r, json_object_get(line, "headers"));
+}
+
+static const char *read_request(const json_t *request, struct signal_case *r)
+{
+	const json_t *url = json_object_get(request, "url");
+	const json_t *body = json_object_get(request, "body");
+
+	if (!json_is_object(request))
+		return "request is not an object";
+	if (!json_is_string(url))
+		return "the request's url is not a string";
+	if (body && !json_is_null(body) && !json_is_string(body))
+		return "the request's body is not a string";
+	r->has_request = true;
+	r->request = (struct signal_request){
+		.url = json_string_value(url),
+		.url_size = json_string_length(url),
+		.body = json_string_value(body),
+		.body_size = json_string_length(body),
+	};
+	return NULL;
+}
+
+const char *signal_case_read(const json_t *line, struct signal_case *r)
+{
+	const json_t *vendor = json_object_get(line, "vendor");
+	const json_t *request = json_object_get(line, "request");
+	const char *wrong = NULL;
+
+	*r = (struct signal_case){0};
+	if (!json_is_object(line))
+		return "not an object";
+	if (!json_is_string(vendor))
+		return "vendor is not a string";
+	r->vendor = json_string_value(vendor);
+	if (request)
+		wrong = read_request(request, r);
+	if (!wrong && (!request || json_object_get(line, "status")))
+		wrong = read_response(line, r);
+	return wrong;
 }
 
 void signal_case_free(struct signal_case *r)

@@ -7,11 +7,14 @@
 
 #include <jansson.h>
 
-#include "signal/signal.h"
+#include "signal/request.h"
 
-/* A response as it was written down. Its texts are the JSON's. */
+/* A request, a response, or both, as they were written down. Their texts are the JSON's. */
 struct signal_case {
 	const char *vendor;
+	bool has_request;
+	bool has_response;
+	struct signal_request request;
 	struct signal_response response;
 	struct signal_header *headers;
 	size_t room;
@@ -23,5 +26,9 @@ void signal_case_free(struct signal_case *c);
 
 /* ration(1) says what is in it. */
 json_t *signal_json(const struct signal *signal);
+
+/* The same of the request: into an object. */
+void signal_json_request(const struct adapter *adapter, const struct signal_case *c,
+			 json_t *object);
 
 #endif

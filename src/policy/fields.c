@@ -160,3 +160,32 @@ void read_name(struct compiler *c, const struct node *value, void *target)
 	if (good_name(c, value))
 		named->name = value->text;
 }
+
+/* --- where numbers were published --- */
+
+void read_published_source(struct compiler *c, const struct node *value, void *target)
+{
+	(void)target;
+	if (!is_text(value) || value->size == 0)
+		node_expected(&c->notes, value, "where the numbers are published, such as a URL");
+}
+
+void read_published_date(struct compiler *c, const struct node *value, void *target)
+{
+	static const char form[] = "0000-00-00";
+	bool good = is_text(value) && value->size == sizeof(form) - 1;
+
+	(void)target;
+	for (size_t i = 0; good && i < sizeof(form) - 1; i++)
+		good = form[i] == '-' ? value->text[i] == '-'
+				      : value->text[i] >= '0' && value->text[i] <= '9';
+	if (!good)
+		node_expected(&c->notes, value, "the day they were read, such as 2025-09-30");
+}
+
+void read_published_note(struct compiler *c, const struct node *value, void *target)
+{
+	(void)target;
+	if (!is_text(value))
+		node_expected(&c->notes, value, "a text");
+}

@@ -34,33 +34,6 @@ struct use {
 
 /* --- what a preset may say --- */
 
-static void read_source(struct compiler *c, const struct node *value, void *target)
-{
-	(void)target;
-	if (!is_text(value) || value->size == 0)
-		node_expected(&c->notes, value, "where the numbers are published, such as a URL");
-}
-
-static void read_date(struct compiler *c, const struct node *value, void *target)
-{
-	static const char form[] = "0000-00-00";
-	bool good = is_text(value) && value->size == sizeof(form) - 1;
-
-	(void)target;
-	for (size_t i = 0; good && i < sizeof(form) - 1; i++)
-		good = form[i] == '-' ? value->text[i] == '-'
-				      : value->text[i] >= '0' && value->text[i] <= '9';
-	if (!good)
-		node_expected(&c->notes, value, "the day they were read, such as 2025-09-30");
-}
-
-static void read_note(struct compiler *c, const struct node *value, void *target)
-{
-	(void)target;
-	if (!is_text(value))
-		node_expected(&c->notes, value, "a text");
-}
-
 static struct draft_limit *limit_called(const struct use *use, const char *name,
 					uint32_t *ret_place)
 {
@@ -103,9 +76,9 @@ static void take_limits(struct compiler *c, const struct node *value, void *targ
 }
 
 static const struct field preset_fields[] = {
-	{"source", read_source, 0, "where the numbers are published", ANYWHERE},
-	{"date", read_date, 0, "the day they were read", ANYWHERE},
-	{"note", read_note, 0, NULL, ANYWHERE},
+	{"source", read_published_source, 0, "where the numbers are published", ANYWHERE},
+	{"date", read_published_date, 0, "the day they were read", ANYWHERE},
+	{"note", read_published_note, 0, NULL, ANYWHERE},
 	{"limits", take_limits, 0, "a list of limits", ANYWHERE},
 };
 static const struct schema preset_schema = SCHEMA("a preset", preset_fields, false);

@@ -221,22 +221,15 @@ static int read_file(struct compiler *c, const struct adapters *a, const char *n
 	return 0;
 }
 
-static int read_source(struct compiler *c, const struct adapters *a, const char *name,
-		       struct source *source)
+static int read_shipped(struct compiler *c, const char *name, struct source *source)
 {
 	const struct shipped_adapter *s = shipped(name);
-	int result = a->directory ? read_file(c, a, name, source) : -ENOENT;
 
-	if (result != -ENOENT)
-		return result;
 	source->path = arena_printf(&c->arena, "%s" SUFFIX, name);
 	if (!source->path)
 		return -ENOMEM;
-	if (!s) {
-		notes_add(&c->notes, POLICY_ERROR, source_place(source), "cannot be read: %s",
-			  strerror(ENOENT));
-		return -EINVAL;
-	}
+	if (!s)
+		return -ENOENT;
 	source->text = s->text;
 	source->size = s->size;
 	return 0;
@@ -253,25 +246,42 @@ static int stand_behind(struct adapters *a, struct adapter_draft *draft)
 		   &draft->adapter->like);
 }
 
-static int read_all(struct adapters *a, struct adapter_draft *draft)
+/* The operator's file, or the one that is shipped. -ENOENT: there is none. */
+static int read_tree(struct adapters *a, struct adapter_draft *draft, bool own,
+		     const struct node **ret_root)
 {
 	struct compiler *c = draft->c;
 	struct source *source = arena_alloc(&c->arena, sizeof(*source));
-	const struct node *root;
 	int result;
 
 	if (!source)
 		return -ENOMEM;
 	source->what = "an adapter";
-	result = read_source(c, a, draft->adapter->name, source);
+	source->order = !own;
+	if (own)
+		result = a->directory ? read_file(c, a, draft->adapter->name, source) : -ENOENT;
+	else
+		result = read_shipped(c, draft->adapter->name, source);
 	if (result < 0)
 		return result;
-	root = tree_parse(source, &c->notes, &c->nodes_left);
-	if (root)
-		read_adapter(draft, root);
-	draft->root = root;
-	result = c->notes.errors == 0 ? stand_behind(a, draft) : -EINVAL;
-	return c->notes.errors > 0 && result == 0 ? -EINVAL : result;
+	*ret_root = tree_parse(source, &c->notes, &c->nodes_left);
+	return *ret_root ? 0 : -EINVAL;
+}
+
+static int read_all(struct adapters *a, struct adapter_draft *draft)
+{
+	const struct node *own = NULL, *root = NULL;
+	int result = read_tree(a, draft, true, &own);
+
+	if (result < 0 && result != -ENOENT)
+		return result;
+	result = read_tree(a, draft, false, &root);
+	if (result < 0 && (result != -ENOENT || !own))
+		return result;
+	draft->root = own ? own : root;
+	read_adapter(draft, draft->root, own ? root : NULL);
+	result = draft->c->notes.errors == 0 ? stand_behind(a, draft) : -EINVAL;
+	return draft->c->notes.errors > 0 && result == 0 ? -EINVAL : result;
 }
 
 static int load(struct adapters *a, struct loaded *l)

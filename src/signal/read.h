@@ -67,8 +67,11 @@ field_read read_limit_rule, read_response_rule;
 /* One of the words of signal_block_name(). False after an error was noted. */
 bool read_block(struct compiler *c, const struct node *node, enum signal_block *ret);
 
-/* read_adapter.c: a whole file. */
-void read_adapter(struct adapter_draft *draft, const struct node *root);
+/* read_requests.c. Target: a struct adapter_draft. */
+field_read read_requests;
+
+/* read_adapter.c: a whole file. behind: the one that is shipped, for the parts that the operator's has not; or NULL. */
+void read_adapter(struct adapter_draft *draft, const struct node *root, const struct node *behind);
 
 /* A copy of a list's objects, each of `size` bytes, in a row. */
 void *list_row(struct arena *arena, const struct list *list, size_t size);

@@ -133,16 +133,32 @@ static void read_presets(struct compiler *c, const struct node *node, void *targ
 
 static const struct field adapter_fields[] = {
 	{"signals", read_signals, 0, NULL, ANYWHERE},
+	{"requests", read_requests, 0, NULL, ANYWHERE},
 	{"limits", read_presets, 0, NULL, ANYWHERE},
 };
 static const struct schema adapter_schema = SCHEMA("an adapter", adapter_fields, false);
 
-void read_adapter(struct adapter_draft *draft, const struct node *root)
+/* Of a file that comes behind another one: the parts that the other one has not. */
+static void read_others(struct adapter_draft *draft, const struct node *own,
+			const struct node *root)
+{
+	for (size_t i = 0; i < sizeof(adapter_fields) / sizeof(adapter_fields[0]); i++) {
+		const struct field *field = &adapter_fields[i];
+		const struct node *part = schema_get(root, field->key);
+
+		if (part && !schema_get(own, field->key))
+			field->read(draft->c, part, draft);
+	}
+}
+
+void read_adapter(struct adapter_draft *draft, const struct node *root, const struct node *behind)
 {
 	struct arena *arena = &draft->c->arena;
 	struct adapter *a = draft->adapter;
 
 	schema_walk(draft->c, root, &adapter_schema, draft);
+	if (behind && root->kind == NODE_MAP)
+		read_others(draft, root, behind);
 	a->limits = list_row(arena, &draft->limits, sizeof(*a->limits));
 	a->n_limits = draft->limits.count;
 	a->responses = list_row(arena, &draft->responses, sizeof(*a->responses));

@@ -13,6 +13,7 @@ enum {
 	STEPS_MAX = 3,
 	WITH_MAX = 4,
 	LIKE_MAX = 4, /* adapters that stand behind one */
+	PRICED_MAX = 8,
 };
 
 /* --- conditions --- */
@@ -115,6 +116,53 @@ struct response_rule {
 	struct waits waits;
 };
 
+/* --- requests --- */
+
+/* value * times / per, rounded up. */
+struct term {
+	struct value value;
+	bool bytes; /* not what stands there, but how long it is, at all places together */
+	struct value times;
+	struct number per;
+};
+
+/* The sum of those terms that there are. */
+struct unit_rule {
+	const char *unit;
+	const struct term *terms;
+	uint32_t n;
+};
+
+struct resource_rule {
+	struct pattern *url; /* its named groups are variables */
+	uint32_t variables[PATTERN_GROUPS_MAX + 1];
+	struct {
+		uint32_t variable;
+		struct value value;
+	} with[WITH_MAX];
+	uint32_t n_with;
+	struct wording resource;
+};
+
+/* What each of other units costs of this one. */
+struct price_rule {
+	const char *unit;
+	struct pattern *resources; /* NULL: all */
+	struct {
+		const char *unit;
+		struct number price;
+	} per[PRICED_MAX];
+	uint32_t n_per;
+};
+
+struct request_rules {
+	const struct resource_rule *resources;
+	const struct unit_rule *estimate;
+	const struct unit_rule *usage;
+	const struct price_rule *prices;
+	uint32_t n_resources, n_estimate, n_usage, n_prices;
+};
+
 struct adapter {
 	const char *name;
 	const struct adapter *like; /* what it does not say itself; NULL: none */
@@ -132,6 +180,7 @@ struct adapter {
 	enum signal_block block;
 	struct where documents[DOCUMENTS_MAX]; /* besides the body itself */
 	uint32_t n_documents;
+	const struct request_rules *requests; /* NULL: what stands behind it says */
 };
 
 /* --- evaluating them --- */

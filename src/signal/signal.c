@@ -12,8 +12,6 @@
 #include "signal/date.h"
 #include "signal/rules.h"
 
-enum { ARENA_MAX = 8 * 1024 * 1024 };
-
 /* A Date that is further off is no clock that is wrong: it is another answer's. */
 #define CLOCK_OFF_MAX (INT64_C(86400) * 1000000)
 
@@ -249,7 +247,7 @@ static void judge(struct reading *r)
 	signal->block = block_of(r, rule);
 }
 
-static void end_reading(struct reading *r)
+void reading_end(struct reading *r)
 {
 	for (uint32_t i = 0; i < r->n_documents; i++)
 		json_decref(r->parsed[i]);
@@ -267,11 +265,11 @@ void signal_read(const struct adapter *adapter, const struct signal_response *re
 	memset(ret, 0, sizeof(*ret));
 	ret->retry_after_ms = SIGNAL_UNKNOWN;
 	ret->cost = NUMBER_UNKNOWN;
-	arena_init(&r.arena, ARENA_MAX);
+	arena_init(&r.arena, READING_ARENA_MAX);
 	r.now_us = vendor_now(response);
 	if (!from_cache(response))
 		limits_read(&r, adapter);
 	judge(&r);
 	read_cost(&r);
-	end_reading(&r);
+	reading_end(&r);
 }

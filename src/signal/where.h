@@ -29,6 +29,7 @@ enum {
 	DOCUMENTS_MAX = 4,
 	VISITED_MAX = 100000, /* JSON values that one response may make us look at */
 	VISITED_DEPTH = 64,   /* deeper ones are not looked at */
+	READING_ARENA_MAX = 8 * 1024 * 1024,
 };
 
 struct vars {
@@ -100,6 +101,9 @@ struct found {
 
 /* Fills in body and documents, once. */
 void reading_parse_body(struct reading *r);
+
+/* Frees what that and the places made. */
+void reading_end(struct reading *r);
 
 /* Returns false to stop. */
 typedef bool found_fn(void *user, const struct found *found);
