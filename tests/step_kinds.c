@@ -201,8 +201,10 @@ static void settle_up(enum step_who who)
 /* The vendor says that all but two are gone. */
 static void correct(enum step_who who)
 {
-	(void)window_correct(hot(WINDOW), stage()->refs[WINDOW].generation, 1, ROOM - 2, clock_now,
-			     NULL);
+	uint64_t units;
+
+	(void)window_correct(&step_seg, stage()->refs[WINDOW], 1, ROOM - 2, clock_now, NULL,
+			     &units);
 	step_done(who);
 }
 

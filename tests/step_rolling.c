@@ -97,8 +97,11 @@ static void settle_up(enum step_who who)
 
 static void correct(enum step_who who)
 {
-	stage()->outcome[who].done = rolling_correct(&step_seg, stage()->ref.bucket,
-						     stage()->ref.generation, AMOUNT, stage()->now);
+	uint64_t units;
+
+	stage()->outcome[who].done =
+		rolling_correct(&step_seg, stage()->ref.bucket, stage()->ref.generation, AMOUNT,
+				stage()->now, &units);
 	step_done(who);
 }
 

@@ -397,8 +397,10 @@ Test(rolling, debts_saturate_and_last_a_period)
 
 static bool correct(struct limit *limit, uint64_t used, uint64_t now)
 {
+	uint64_t units;
+
 	return rolling_correct(&limit->seg, limit->ref.bucket, limit->ref.generation, used,
-			       now * TICKS_PER_NS);
+			       now * TICKS_PER_NS, &units);
 }
 
 Test(rolling, what_the_vendor_knows_better_is_not_refunded)

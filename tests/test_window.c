@@ -278,21 +278,23 @@ Test(window, what_the_vendor_knows_better_is_not_refunded)
 {
 	struct limit limit = limit_every(10, DAY);
 	const uint64_t index = index_at(&limit, NEW_YEAR);
-	uint64_t now = tick(&limit, NEW_YEAR + HOUR);
+	uint64_t now = tick(&limit, NEW_YEAR + HOUR), units;
+	const struct bucket_ref other = {limit.ref.bucket, limit.ref.generation + 1};
 	struct charge_ref old, young;
 
 	cr_assert_eq(take(&limit, 4, NEW_YEAR, &old), TAKE_ADMIT);
-	cr_assert(window_correct(hot_of(&limit), limit.ref.generation, index, 3, ticks_of, &now));
+	cr_assert(window_correct(&limit.seg, limit.ref, index, 3, ticks_of, &now, &units));
+	cr_assert_eq(units, 0);
 	cr_assert_eq(used_at(&limit, NEW_YEAR), 4, "never lower");
-	cr_assert(window_correct(hot_of(&limit), limit.ref.generation, index, 8, ticks_of, &now));
+	cr_assert(window_correct(&limit.seg, limit.ref, index, 8, ticks_of, &now, &units));
+	cr_assert_eq(units, 4);
 	cr_assert_eq(used_at(&limit, NEW_YEAR), 8);
 	cr_assert(window_give_back(&limit.seg, &old, 4));
 	cr_assert_eq(used_at(&limit, NEW_YEAR), 8);
 	cr_assert_eq(take(&limit, 2, NEW_YEAR + HOUR + 1, &young), TAKE_ADMIT);
 	cr_assert(window_give_back(&limit.seg, &young, 2));
 	cr_assert_eq(used_at(&limit, NEW_YEAR), 8);
-	cr_assert_not(
-		window_correct(hot_of(&limit), limit.ref.generation + 1, index, 9, ticks_of, &now));
+	cr_assert_not(window_correct(&limit.seg, other, index, 9, ticks_of, &now, &units));
 	verify(&limit, NEW_YEAR + HOUR);
 }
 

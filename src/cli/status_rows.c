@@ -117,7 +117,7 @@ static void read_names(const struct reading *r, struct status_row *row)
 		words_printable(name);
 		row->name[f] = cli_need(strdup(name));
 	}
-	row->scope = shm_half_load(&cold->scope);
+	row->scope = COLD_SCOPE(shm_half_load(&cold->scope));
 	row->limit = table_get(&r->limits, row->name[NAME_LIMIT], strlen(row->name[NAME_LIMIT]));
 }
 

@@ -4,6 +4,8 @@
  */
 #include "shm/bucket.h"
 
+#include "shm/saturate.h"
+
 #define MANTISSA_BITS BUCKET_MANTISSA_BITS
 #define MANTISSA_MAX  BUCKET_MANTISSA_MAX
 #define INTERVAL_BIAS BUCKET_INTERVAL_BIAS
@@ -288,6 +290,83 @@ bool bucket_refund(struct seg_hot *hot, const struct bucket_charged *charged,
 		return false;
 	*ret_given = pair->word[0] - next[0];
 	return true;
+}
+
+/* --- what a vendor says --- */
+
+static bool look_alive(const struct seg_hot *hot, uint32_t generation, struct bucket_pair *pair)
+{
+	bucket_refund_look(hot, pair);
+	return pair->word[0] != RECORD_DEAD && shm_half_load(&hot->generation) == generation;
+}
+
+/* Ticks that so much of the burst takes, at most all of it. */
+static uint64_t missing(bucket_numbers numbers, uint64_t units)
+{
+	return sooner(bucket_cost(numbers, units), bucket_tolerance(numbers));
+}
+
+bool bucket_correct(struct seg_hot *hot, uint32_t generation, uint64_t used, uint64_t at,
+		    uint64_t *ret_units)
+{
+	*ret_units = 0;
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		struct bucket_pair pair;
+		bucket_numbers numbers;
+		uint64_t next[2];
+
+		if (!look_alive(hot, generation, &pair))
+			return false;
+		numbers = shm_load_relaxed(&hot->numbers);
+		next[0] = at + missing(numbers, used);
+		if (next[0] <= pair.word[0])
+			return true;
+		/* No ticket's TAT is further ahead than the burst, or this one would not have been raised. */
+		next[1] = raised(pair.word[1], bucket_tolerance(numbers));
+		if (shm_cas_pair(hot->state, pair.word, next)) {
+			*ret_units = units_in(numbers, next[0] - later(pair.word[0], at));
+			return true;
+		}
+	}
+	return false;
+}
+
+bool bucket_level(const struct seg_hot *hot, uint32_t generation, uint64_t *ret_level)
+{
+	struct bucket_pair pair;
+
+	if (!look_alive(hot, generation, &pair))
+		return false;
+	*ret_level = pair.word[0] + pair.word[1];
+	return true;
+}
+
+bool bucket_credit(struct seg_hot *hot, uint32_t generation, uint64_t used, uint64_t level,
+		   uint64_t at, uint64_t *ret_units)
+{
+	*ret_units = 0;
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		struct bucket_pair pair;
+		bucket_numbers numbers;
+		uint64_t since, next[2];
+
+		if (!look_alive(hot, generation, &pair))
+			return false;
+		numbers = shm_load_relaxed(&hot->numbers);
+		/* Of a sum that began anew, and after corrections, it is too much: then nothing is given. */
+		since = pair.word[0] + pair.word[1] - level;
+		next[0] = sum(at + missing(numbers, used), since);
+		if (next[0] >= pair.word[0])
+			return true;
+		next[1] = raised(pair.word[1], pair.word[0] - next[0]);
+		if (next[1] == UINT64_MAX)
+			return true;
+		if (shm_cas_pair(hot->state, pair.word, next)) {
+			*ret_units = units_in(numbers, pair.word[0] - next[0]);
+			return true;
+		}
+	}
+	return false;
 }
 
 enum debit bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint64_t now)

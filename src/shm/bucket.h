@@ -31,6 +31,8 @@
  *							stopped refund fails or is still right
  *	retune		  x	  x	  x	  -	three steps, of which the first makes every
  *							earlier look fail; the supervisor alone
+ *	correct, credit	  x	  x	  x	  x	swap both words, and name times at which something was
+ *							true: late ones are right still
  *
  * Times come in as arguments. Nothing here blocks, allocates or calls the system.
  */
@@ -150,6 +152,22 @@ bool bucket_refund(struct seg_hot *hot, const struct bucket_charged *charged,
 enum debit bucket_debit_within(struct seg_hot *hot, uint32_t generation, uint64_t ticks,
 			       uint64_t debt, uint64_t now);
 enum debit bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks, uint64_t now);
+
+/*
+ * What a vendor says of the bucket. `used`: units that were missing of the burst at `at` or later, and at `at` or
+ * earlier. Both also move the refund sum, or what is corrected could be refunded as well.
+ *
+ * correct: never lowers; if it raises, tickets of before give nothing back.
+ * credit: never raises; whatever was charged since the level was read stays (bucket_level()).
+ * *ret_units: how much that was. False: out of attempts, or another life.
+ */
+bool bucket_correct(struct seg_hot *hot, uint32_t generation, uint64_t used, uint64_t at,
+		    uint64_t *ret_units);
+bool bucket_credit(struct seg_hot *hot, uint32_t generation, uint64_t used, uint64_t level,
+		   uint64_t at, uint64_t *ret_units);
+
+/* What all charges, and nothing else, raise: how much later is what was charged since. False: another life. */
+bool bucket_level(const struct seg_hot *hot, uint32_t generation, uint64_t *ret_level);
 
 /*
  * Give a linked bucket new numbers; what was spent stays spent, in units, and older tickets give nothing back. What a

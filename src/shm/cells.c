@@ -40,11 +40,6 @@ static uint64_t word_of(const struct cell *cell, unsigned bits)
 	       least(cell->used, cells_most(bits));
 }
 
-static uint64_t life_word(uint32_t bucket, uint32_t generation)
-{
-	return TOP | (uint64_t)generation << 24 | (bucket & (SEG_BUCKETS_MAX - 1));
-}
-
 static bool numbers_good(uint64_t numbers)
 {
 	const unsigned bits = cells_bits_of(numbers);
@@ -68,7 +63,7 @@ static bool open_record(const struct seg *seg, uint32_t bucket, uint32_t generat
 	struct seg_hot *hot = &seg->hot[bucket];
 	struct cells cells = {
 		.hot = hot,
-		.life = life_word(bucket, generation),
+		.life = extent_life(bucket, generation),
 		.numbers = shm_load_relaxed(&hot->numbers),
 	};
 	uint32_t n_words = 0;
@@ -120,7 +115,7 @@ bool cells_look_again(const struct seg *seg, uint32_t bucket, uint32_t generatio
 
 	*ret_cells = (struct cells){
 		.hot = hot,
-		.life = life_word(bucket, generation),
+		.life = extent_life(bucket, generation),
 		.bits = cells_bits_of(shm_load_relaxed(&hot->numbers)),
 	};
 	take_head(ret_cells, head);
@@ -265,20 +260,73 @@ static bool make_final(const struct cells *cells, uint64_t index)
 	return false;
 }
 
-bool cells_raise(const struct cells *cells, uint64_t used)
+static bool make_all_final(const struct cells *cells)
 {
-	const uint64_t first = cells->at.index - ROLLING_CELLS;
-	struct cell cell = cells->at;
-
-	if (cells_used_since(cells, first) >= used)
-		return true;
-	for (uint64_t index = first; index < cells->at.index; index++) {
+	for (uint64_t index = cells->at.index - ROLLING_CELLS; index < cells->at.index; index++) {
 		if (!make_final(cells, index))
 			return false;
 	}
+	return true;
+}
+
+bool cells_raise(const struct cells *cells, uint64_t used, uint64_t *ret_units)
+{
+	const uint64_t first = cells->at.index - ROLLING_CELLS;
+	struct cell cell = cells->at;
+	uint64_t more;
+
+	if (cells_used_since(cells, first) >= used)
+		return true;
+	if (!make_all_final(cells))
+		return false;
+	more = minus(used, cells_used_since(cells, first));
 	cell.final = true;
-	cell.used = sum(cell.used, minus(used, cells_used_since(cells, first)));
-	return swap_head(cells, cells->head, word_of(&cell, cells->bits));
+	cell.used = sum(cell.used, more);
+	if (!swap_head(cells, cells->head, word_of(&cell, cells->bits)))
+		return false;
+	*ret_units = more;
+	return true;
+}
+
+/* False: something was not final yet; it is now, or another was faster. */
+static bool is_all_final(const struct cells *cells)
+{
+	struct cell head = cells->at;
+
+	head.final = true;
+	if (!cells->at.final) {
+		(void)swap_head(cells, cells->head, word_of(&head, cells->bits));
+		return false;
+	}
+	for (uint64_t index = cells->at.index - ROLLING_CELLS; index < cells->at.index; index++) {
+		const struct cell cell = cell_of(shm_load(&pair_of(cells, index)[1]), cells->bits);
+
+		if (cell.index == index && !cell.final) {
+			(void)make_all_final(cells);
+			return false;
+		}
+	}
+	return true;
+}
+
+uint64_t cells_forgive(const struct cells *cells, uint64_t end, uint64_t units)
+{
+	if (!is_all_final(cells))
+		return 0;
+	for (uint64_t index = cells->at.index - ROLLING_CELLS; index < end; index++) {
+		shm_word *pair = pair_of(cells, index);
+		const uint64_t found[2] = {cells->life, shm_load(&pair[1])};
+		const struct cell cell = cell_of(found[1], cells->bits);
+		struct cell next = cell;
+		uint64_t word[2] = {cells->life, 0};
+
+		if (cell.index != index || cell.used == 0)
+			continue;
+		next.used = minus(cell.used, units);
+		word[1] = word_of(&next, cells->bits);
+		return shm_cas_pair(pair, found, word) ? cell.used - next.used : 0;
+	}
+	return 0;
 }
 
 bool cells_end(const struct cells *cells)
@@ -306,7 +354,7 @@ uint64_t rolling_first(struct seg *seg, uint32_t bucket, uint32_t extent, uint64
 	const struct cells cells = {
 		.hot = hot,
 		.ring = words + 2,
-		.life = life_word(bucket, shm_half_load(&hot->generation)),
+		.life = extent_life(bucket, shm_half_load(&hot->generation)),
 		.bits = cells_bits_of(numbers),
 	};
 	const struct cell head = {
@@ -393,7 +441,7 @@ bool cells_spend(struct seg *seg, uint32_t bucket, uint64_t cell_ticks, uint64_t
 	shm_word *words = extent_words(seg, bucket, &n_words);
 	struct cells cells = {
 		.hot = hot,
-		.life = life_word(bucket, shm_half_load(&hot->generation)),
+		.life = extent_life(bucket, shm_half_load(&hot->generation)),
 		.numbers = shm_load_relaxed(&hot->numbers),
 		.bits = cells_bits(cell_ticks),
 	};

@@ -94,11 +94,18 @@ enum take cells_roll(const struct cells *cells, uint64_t index);
 /* Each of these is for the head that was looked at, of an open cell. False: another was faster. */
 bool cells_count(const struct cells *cells, uint64_t units);
 bool cells_raise(const struct cells *cells,
-		 uint64_t used);           /* with what counts beside it, at least */
+		 uint64_t used, /* with what counts beside it, at least */
+		 uint64_t *ret_units);
 bool cells_end(const struct cells *cells); /* the life */
 
 /* Give back to any cell. False: another was faster. */
 bool cells_lower(const struct cells *cells, uint64_t index, uint64_t units);
+
+/*
+ * Lower the oldest of the cells before `end` that has anything, by at most `units`, after making all that is looked at
+ * final: from then on only this lowers them. How much it was; 0: another was faster, or it has only been made final.
+ */
+uint64_t cells_forgive(const struct cells *cells, uint64_t end, uint64_t units);
 
 /*
  * Whether a linked record's head and ring can be true when no clock is ahead of `latest`; how long it

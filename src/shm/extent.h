@@ -34,6 +34,15 @@ static inline uint64_t extent_word(uint32_t first, uint32_t lines)
 	return (uint64_t)first << 32 | lines;
 }
 
+/*
+ * What pairs of words in an extent begin with, [life, value], so that a CAS of both does nothing in another life of the
+ * record, nor after the lines were passed on: no word of a slot or of a name's size and hash has this bit pattern.
+ */
+static inline uint64_t extent_life(uint32_t bucket, uint32_t generation)
+{
+	return UINT64_C(1) << 63 | (uint64_t)generation << 24 | (bucket & (SEG_BUCKETS_MAX - 1));
+}
+
 /* Claim n lines (1 ... EXTENT_LINES_MAX) for a record. False: no room. */
 bool extent_claim(struct seg *seg, uint32_t bucket, uint32_t lines, uint32_t *ret_first);
 

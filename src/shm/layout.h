@@ -134,7 +134,7 @@ struct seg_hot {
 struct seg_cold {
 	shm_word owner;    /* COLD_FREE, COLD_LINKED, or the worker that is filling it in */
 	shm_half next;     /* next record + 1 of the same chain */
-	shm_half scope;    /* RATION_SCOPE_* bits */
+	shm_half scope;    /* [count 24 | RATION_SCOPE_* bits 8]; windows count give-backs there */
 	shm_half names[6]; /* enum seg_name: references (names.h); 0: none */
 	shm_word admitted; /* acquires, spilled from the workers' caches */
 	shm_word denied;
@@ -148,6 +148,7 @@ enum seg_kind {
 	KIND_WINDOW,  /* window.h */
 	KIND_ROLLING, /* rolling.h */
 	KIND_SLOTS,   /* slots.h: concurrency */
+	KIND_VIEW,    /* view.h: of another record, no limit itself */
 	KIND_COUNT,
 };
 
@@ -159,6 +160,9 @@ enum seg_name {
 	NAME_ACCOUNT,
 	NAME_RESOURCE,
 };
+
+#define COLD_SCOPE(word) ((word)&0xff)
+#define COLD_COUNT_ONE   UINT32_C(0x100)
 
 /* A free record has owner 0, so that a fresh segment of zeroes is a valid empty one. */
 #define COLD_FREE   UINT64_C(0)

@@ -316,8 +316,9 @@ enum debit rolling_debit(struct seg *seg, const struct charge_ref *charge, uint6
 }
 
 bool rolling_correct(struct seg *seg, uint32_t bucket, uint32_t generation, uint64_t used,
-		     uint64_t now)
+		     uint64_t now, uint64_t *ret_units)
 {
+	*ret_units = 0;
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
 		struct cells cells;
 		uint64_t index;
@@ -327,10 +328,53 @@ bool rolling_correct(struct seg *seg, uint32_t bucket, uint32_t generation, uint
 		index = cells_to_open(&cells, cells_index(now, cells.cell_ticks));
 		if (index != cells.at.index)
 			(void)cells_roll(&cells, index);
-		else if (cells_raise(&cells, used))
+		else if (cells_raise(&cells, used, ret_units))
 			return true;
 	}
 	return false;
+}
+
+bool rolling_credit(struct seg *seg, uint32_t bucket, uint32_t generation, uint64_t used,
+		    uint64_t late, uint64_t now, uint64_t *ret_units)
+{
+	*ret_units = 0;
+	for (int i = 0; i < CAS_ATTEMPTS; i++) {
+		struct cells cells;
+		uint64_t index, known, surplus;
+
+		if (cells_read(seg, bucket, generation, &cells) != TAKE_ADMIT)
+			return false;
+		index = cells_to_open(&cells, cells_index(now, cells.cell_ticks));
+		known = cells_index(late, cells.cell_ticks);
+		if (index != cells.at.index) {
+			(void)cells_roll(&cells, index);
+			continue;
+		}
+		surplus = minus(cells_used_since(&cells, index - ROLLING_CELLS),
+				sum(used, cells_used_since(&cells, known)));
+		if (surplus == 0)
+			return true;
+		*ret_units += cells_forgive(&cells, least(known, index), surplus);
+	}
+	return false;
+}
+
+bool rolling_gone(const struct seg *seg, uint32_t bucket, uint32_t generation, uint64_t then,
+		  uint64_t now, uint64_t *ret_units)
+{
+	struct cells cells;
+	uint64_t first, last;
+
+	if (cells_read(seg, bucket, generation, &cells) != TAKE_ADMIT)
+		return false;
+	first = cells_index(then, cells.cell_ticks) - ROLLING_CELLS;
+	last = cells_to_open(&cells, cells_index(now, cells.cell_ticks)) - ROLLING_CELLS;
+	if (first + ROLLING_RING <= cells.at.index)
+		return false;
+	*ret_units = first < last ? minus(cells_used_since(&cells, first),
+					  cells_used_since(&cells, last))
+				  : 0;
+	return true;
 }
 
 /* --- looking after --- */

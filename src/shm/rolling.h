@@ -45,6 +45,8 @@
  *	give back, any	to the head while its cell is open, else to the ring once it is there: never both
  *	give back, correct	a correction makes the ring final, then adds to the head that it found
  *			before and makes that final; what is final gives nothing back
+ *	credit, any	makes the ring and the head final first, so that from then on the sum only grows by charges,
+ *			all in the head; then it lowers the oldest cell that has anything, from the word it summed
  *	debit, any	goes to the head, as a charge does that fits
  *	pace		state[2] first, then the head. Killed between them, a worker has only delayed the
  *			others; denied between them, it puts state[2] back if nobody has moved it on
@@ -120,11 +122,26 @@ enum debit rolling_debit(struct seg *seg, const struct charge_ref *charge, uint6
 
 /*
  * The vendor says that `used` units of the period that ends now are spent. Never lowers; if it raises,
- * all charges until now give nothing back, nor do later ones of this cell. False: out of attempts, or
- * another life.
+ * all charges until now give nothing back, nor do later ones of this cell. *ret_units: by how much. False: out of
+ * attempts, or another life.
  */
 bool rolling_correct(struct seg *seg, uint32_t bucket, uint32_t generation, uint64_t used,
-		     uint64_t now);
+		     uint64_t now, uint64_t *ret_units);
+
+/*
+ * The vendor says that no more than `used` units of the period that ended lately were spent. What was charged since `late`
+ * it may not know yet; what else we count beyond that is given back, the oldest first, and charges until now give nothing
+ * back any more. *ret_units: how much. False: out of attempts, or another life.
+ */
+bool rolling_credit(struct seg *seg, uint32_t bucket, uint32_t generation, uint64_t used,
+		    uint64_t late, uint64_t now, uint64_t *ret_units);
+
+/*
+ * Units that counted in the period that ended at `then` and do not in the one that ends now. False: that was too long ago
+ * to know, or another life.
+ */
+bool rolling_gone(const struct seg *seg, uint32_t bucket, uint32_t generation, uint64_t then,
+		  uint64_t now, uint64_t *ret_units);
 
 /* Used units of the period that ends now, for displays. */
 uint64_t rolling_used(const struct seg *seg, uint32_t bucket, uint64_t now);

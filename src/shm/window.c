@@ -414,6 +414,17 @@ enum take window_charge(struct seg *seg, const struct link *link, const struct d
 
 /* --- correcting --- */
 
+/* Whatever lowers or corrects the words says so before its CAS: who finds it done finds it counted. */
+static void count_change(struct seg *seg, uint32_t bucket)
+{
+	(void)shm_half_add(&seg->cold[bucket].scope, COLD_COUNT_ONE);
+}
+
+static uint64_t changes(const struct seg *seg, uint32_t bucket)
+{
+	return shm_half_load(&seg->cold[bucket].scope) / COLD_COUNT_ONE;
+}
+
 bool window_give_back(struct seg *seg, const struct charge_ref *charge, uint64_t units)
 {
 	struct seg_hot *hot = &seg->hot[charge->bucket];
@@ -434,8 +445,10 @@ bool window_give_back(struct seg *seg, const struct charge_ref *charge, uint64_t
 			if (windows[s] != 0 && windows[s] == view.index[s])
 				next[s] -= least(back, used_in(&view, windows[s]));
 		}
-		if ((next[0] == view.pair[0] && next[1] == view.pair[1]) ||
-		    shm_cas_pair(hot->state, view.pair, next))
+		if (next[0] == view.pair[0] && next[1] == view.pair[1])
+			return true;
+		count_change(seg, charge->bucket);
+		if (shm_cas_pair(hot->state, view.pair, next))
 			return true;
 	}
 	return false;
@@ -490,28 +503,72 @@ static void raise_time(shm_word *word, uint64_t time)
 	}
 }
 
-bool window_correct(struct seg_hot *hot, uint32_t generation, uint64_t index, uint64_t used,
-		    seg_clock *clock, void *user)
+bool window_correct(struct seg *seg, struct bucket_ref bucket, uint64_t index, uint64_t used,
+		    seg_clock *clock, void *user, uint64_t *ret_units)
 {
+	struct seg_hot *hot = &seg->hot[bucket.bucket];
 	const unsigned s = index & 1;
 
+	*ret_units = 0;
 	for (int i = 0; i < CAS_ATTEMPTS; i++) {
 		struct view view;
 		uint64_t next[2];
 
-		if (!read_pair(hot, generation, view.pair) || !read_words(hot, &view))
+		if (!read_pair(hot, bucket.generation, view.pair) || !read_words(hot, &view))
 			return false;
 		next[0] = view.pair[0];
 		next[1] = view.pair[1];
 		next[s] = word_of(index, used, view.numbers);
 		if (next[s] <= view.pair[s])
 			return true; /* a later window, or as much is used already */
+		count_change(seg, bucket.bucket);
 		/* Read after the words: whatever they count was permitted before. */
 		raise_time(&hot->state[3], clock(user));
 		if (shm_cas_pair(hot->state, view.pair, next))
 			return true;
 	}
 	return false;
+}
+
+bool window_mark(struct seg *seg, struct bucket_ref bucket, uint64_t index, uint64_t *ret_level)
+{
+	struct seg_hot *hot = &seg->hot[bucket.bucket];
+	const uint64_t count = changes(seg, bucket.bucket);
+	const unsigned s = index & 1;
+	struct view view;
+	uint64_t next[2];
+
+	if (!read_pair(hot, bucket.generation, view.pair) || !read_words(hot, &view) ||
+	    view.hi != index || used_in(&view, index) >= window_amount(view.numbers))
+		return false;
+	next[0] = view.pair[0];
+	next[1] = view.pair[1];
+	next[s]++;
+	*ret_level = count << AMOUNT_BITS | (used_in(&view, index) + 1);
+	return shm_cas_pair(hot->state, view.pair, next);
+}
+
+void window_credit(struct seg *seg, struct bucket_ref bucket, uint64_t index, uint64_t used,
+		   uint64_t level, seg_clock *clock, void *user, uint64_t *ret_units)
+{
+	struct seg_hot *hot = &seg->hot[bucket.bucket];
+	const uint64_t surplus = minus(level & AMOUNT_MAX, used);
+	const unsigned s = index & 1;
+	struct view view;
+	uint64_t next[2];
+
+	*ret_units = 0;
+	if (!read_pair(hot, bucket.generation, view.pair) || !read_words(hot, &view) ||
+	    view.index[s] != index || changes(seg, bucket.bucket) != level >> AMOUNT_BITS ||
+	    surplus == 0 || surplus > used_in(&view, index))
+		return;
+	next[0] = view.pair[0];
+	next[1] = view.pair[1];
+	next[s] -= surplus;
+	count_change(seg, bucket.bucket);
+	raise_time(&hot->state[3], clock(user));
+	if (shm_cas_pair(hot->state, view.pair, next))
+		*ret_units = surplus;
 }
 
 /* --- new numbers --- */

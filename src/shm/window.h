@@ -23,6 +23,10 @@
  *	charge, charge		each adds only what fits into the very pair of words that its CAS compares; with two words
  *				compared at once, no window can begin or fill unseen
  *	charge, give back	likewise; what is given back was counted in that word, and at most once
+ *	mark, any		changes a word, so nothing that lowers or corrects the words goes on across it unnoticed
+ *	credit, any		whatever lowers or corrects the words counts itself before its CAS, a credit too. So a credit
+ *				that finds the count of its mark, after it has read the words, and whose CAS succeeds,
+ *				is the only one since. It stores state[3] as a correction does
  *	give back, correct	a correction reads the clock after the words and stores state[3] before its CAS; a refund
  *				reads state[3] after the words. Either it sees the new time, or the words have grown
  *				meanwhile and its CAS fails: below a corrected sum go only charges permitted after it
@@ -45,6 +49,7 @@
 #ifndef RATION_SHM_WINDOW_H
 #define RATION_SHM_WINDOW_H
 
+#include "shm/index.h"
 #include "shm/take.h"
 
 /*
@@ -99,10 +104,25 @@ enum debit window_debit(struct seg *seg, const struct charge_ref *charge, uint64
 
 /*
  * The vendor says that `used` units of window `index` are spent. Never lowers; if it raises, all charges until now give
- * nothing back. False: out of attempts, or another life.
+ * nothing back. *ret_units: by how much it raised. False: out of attempts, or another life.
  */
-bool window_correct(struct seg_hot *hot, uint32_t generation, uint64_t index, uint64_t used,
-		    seg_clock *clock, void *user);
+bool window_correct(struct seg *seg, struct bucket_ref bucket, uint64_t index, uint64_t used,
+		    seg_clock *clock, void *user, uint64_t *ret_units);
+
+/*
+ * Put down a mark, to compare with what the vendor says later. It costs one unit: whoever is about to lower or correct the
+ * words meets it and begins again, and so is counted after the mark (cold->scope). *ret_level: [count 24 | used 40].
+ * False: another life, that window is not the present one, nothing is left of it, or others were faster.
+ */
+bool window_mark(struct seg *seg, struct bucket_ref bucket, uint64_t index, uint64_t *ret_level);
+
+/*
+ * The vendor says that of window `index`, of all that was charged when the mark was put down, no more than `used` units
+ * were spent. The rest is given back, and charges until now give nothing back any more. Does nothing if anything was given
+ * back or corrected since the mark, or others are faster: the next response will say it again. *ret_units: how much.
+ */
+void window_credit(struct seg *seg, struct bucket_ref bucket, uint64_t index, uint64_t used,
+		   uint64_t level, seg_clock *clock, void *user, uint64_t *ret_units);
 
 /*
  * `units` more of window `index` are spent elsewhere, whatever its amount is; saturates. ret_before: what was used of it.

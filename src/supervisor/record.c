@@ -13,7 +13,7 @@ void record_read(const struct seg *seg, uint32_t bucket, struct record *r)
 
 	r->bucket = bucket;
 	r->kind = KIND_OF(shm_half_load(&seg->hot[bucket].kind));
-	r->scope = shm_half_load(&cold->scope);
+	r->scope = COLD_SCOPE(shm_half_load(&cold->scope));
 	names_copy(seg, shm_half_load(&cold->names[NAME_LIMIT]), r->limit, sizeof(r->limit));
 	for (int i = 0; i < KEY_FIELDS; i++) {
 		names_copy(seg, shm_half_load(&cold->names[NAME_TENANT + i]), r->value[i],

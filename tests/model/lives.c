@@ -148,10 +148,12 @@ static bool debit(const struct charge_ref *charge, uint64_t units)
 
 static bool correct(const struct bucket_ref *ref, uint64_t used)
 {
+	uint64_t units;
+
 	if (scenario->with[KIND] == KIND_ROLLING)
-		return rolling_correct(&world.seg, ref->bucket, ref->generation, used, now());
-	return window_correct(&world.seg.hot[ref->bucket], ref->generation, window_at(now()), used,
-			      now_again, NULL);
+		return rolling_correct(&world.seg, ref->bucket, ref->generation, used, now(),
+				       &units);
+	return window_correct(&world.seg, *ref, window_at(now()), used, now_again, NULL, &units);
 }
 
 /* --- who holds what --- */

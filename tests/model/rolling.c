@@ -158,8 +158,9 @@ static void op_settle(void *self, const struct op *op)
 /* The vendor says that so much is used. */
 static void op_correct(void *self, const struct op *op)
 {
-	const bool done =
-		rolling_correct(&world.seg, refs[0].bucket, refs[0].generation, op->a, now());
+	uint64_t units;
+	const bool done = rolling_correct(&world.seg, refs[0].bucket, refs[0].generation, op->a,
+					  now(), &units);
 
 	(void)self;
 	known()->loose = true;

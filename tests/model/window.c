@@ -160,12 +160,12 @@ static void op_settle(void *self, const struct op *op)
 static void op_correct(void *self, const struct op *op)
 {
 	struct window_notes *notes = known();
+	uint64_t units;
 
 	(void)self;
 	notes->loose = true;
 	/* Its CAS was the last thing that it did, or it found as much used already. */
-	if (!window_correct(&world.seg.hot[ref.bucket], ref.generation, FIRST, op->a, now_again,
-			    NULL) ||
+	if (!window_correct(&world.seg, ref, FIRST, op->a, now_again, NULL, &units) ||
 	    !model_wrote())
 		return;
 	notes->corrected[0] = FIRST;
