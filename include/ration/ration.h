@@ -302,6 +302,67 @@ RATION_API int ration_abandon(struct ration *ration, struct ration_ticket *ticke
 RATION_API RATION_MUST_CHECK bool ration_ticket_fresh(const struct ration *ration,
 						      const struct ration_ticket *ticket);
 
+/* What kind of limit a response was refused for. */
+enum ration_limit_class {
+	RATION_LIMIT_NONE,
+	RATION_LIMIT_RATE,
+	RATION_LIMIT_QUOTA,       /* of a day or longer, or of the whole plan */
+	RATION_LIMIT_CONCURRENCY, /* over when a request ends */
+	RATION_LIMIT_COST,
+	RATION_LIMIT_OVERLOAD, /* the vendor's own trouble */
+	RATION_LIMIT_BILLING,
+};
+
+/* How far a refusal reaches: what is to be held back until its time is over. */
+enum ration_reach {
+	RATION_REACH_REQUEST,  /* this very request */
+	RATION_REACH_RESOURCE, /* what it was for; of a key without a resource: the tenant */
+	RATION_REACH_TENANT,
+	RATION_REACH_ACCOUNT, /* of a key without an account: the tenant */
+};
+
+/* Of amounts and times that a response does not tell. */
+#define RATION_UNKNOWN UINT64_MAX
+
+enum {
+	RATION_TOLD_MAX = 16, /* limits that one response may speak of */
+};
+
+/* What the vendor said of one limit. */
+struct ration_told {
+	char name[RATION_NAME_MAX + 1]; /* as the vendor calls it; "": not known */
+	char unit[RATION_NAME_MAX + 1]; /* "": requests */
+	uint64_t limit;                 /* units, in window_ns if that is told */
+	uint64_t remaining;             /* units */
+	uint64_t reset_in_ns;           /* until all of it, or more of it, is there again */
+	uint64_t window_ns;
+};
+
+/* What one response said about quota, whatever its vendor's notation. */
+struct ration_signal {
+	int status; /* HTTP status; 0: none came */
+	bool limited;
+	bool retryable;
+	enum ration_limit_class limit_class;
+	enum ration_reach reach;
+	uint64_t retry_in_ns; /* not before; RATION_UNKNOWN: back off */
+	uint32_t n_told;
+	struct ration_told told[RATION_TOLD_MAX];
+};
+
+/*
+ * Feed back what a vendor answered, so that every process on the host knows it at its next acquire. What the vendor
+ * says is left corrects the buckets: down at once, and what we did not spend is counted as foreign; up only by what
+ * nothing of ours that may still be on its way explains.
+ * handle: of the request's key. ticket: what it was sent on, before it is ended; NULL if it is not known, then nothing
+ * is corrected upwards. A ticket of another process is as good, for its times and words are compared only.
+ * signal: a copy is not kept; what it does not tell must be RATION_UNKNOWN, or "".
+ * Not async-signal-safe. Threads may call it at the same time.
+ * Errors: those of ration_resolve(); -EINVAL (n_told, limit_class or reach is out of range, or a text has no end).
+ */
+RATION_API int ration_observe(struct ration_handle *handle, const struct ration_ticket *ticket,
+			      const struct ration_signal *signal);
+
 /*
  * Write a denial as one line, such as
  *	denied: salesforce/org-rate (tenant acme): 3 of 20 left, needs 5; retry in 20 ms

@@ -13,9 +13,7 @@
 #include "shm/slots.h"
 #include "shm/window.h"
 
-/* "vendor/limit", or "limit" for all vendors; derived limits have the longest names. */
-static void limit_name(const struct blob *blob, const struct blob_limit *limit, char *buf,
-		       size_t size)
+void limit_name(const struct blob *blob, const struct blob_limit *limit, char *buf, size_t size)
 {
 	const char *vendor = blob_text(blob, limit->vendor);
 	const char *parts[3] = {vendor, *vendor ? "/" : "", blob_text(blob, limit->name)};
@@ -99,7 +97,7 @@ static void first_words(const struct birth *birth, struct bucket_spec *spec)
 
 uint64_t client_contest_key(const struct blob *blob, uint32_t limit, uint32_t class_index)
 {
-	char name[4 * RATION_NAME_MAX];
+	char name[LIMIT_NAME_SIZE];
 
 	limit_name(blob, &blob->limits[limit], name, sizeof(name));
 	return contest_key(name, class_index);
@@ -111,7 +109,7 @@ enum index_result make_bucket(struct seg *seg, uint32_t slot, const struct birth
 	const struct blob_limit *l = &birth->blob->limits[birth->limit];
 	const uint32_t generation = (uint32_t)birth->blob->header->generation;
 	struct birth mutable = *birth;
-	char name[4 * RATION_NAME_MAX];
+	char name[LIMIT_NAME_SIZE];
 	struct bucket_spec spec = {
 		.identity = birth->identity,
 		.kind = (enum seg_kind)l->kind,

@@ -5,6 +5,8 @@
 #ifndef RATION_CLIENT_MAKE_H
 #define RATION_CLIENT_MAKE_H
 
+#include <ration/ration.h>
+
 #include "shm/blob.h"
 #include "shm/index.h"
 
@@ -22,6 +24,10 @@ struct birth {
 };
 
 #define BIRTH_SPENT UINT64_MAX
+
+/* "vendor/limit", or "limit" for all vendors; derived limits have the longest names. */
+#define LIMIT_NAME_SIZE ((size_t)4 * RATION_NAME_MAX)
+void limit_name(const struct blob *blob, const struct blob_limit *limit, char *buf, size_t size);
 
 /* What a bucket of this limit begins with if nobody knows better. */
 static inline uint64_t birth_used(const struct blob_limit *limit, uint64_t now)

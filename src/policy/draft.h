@@ -133,6 +133,7 @@ struct draft_limit {
 		*used_at; /* where a preset that has it is used; NULL: it is the policy's own */
 	struct written written;
 	const char *unit;
+	const char *told; /* how the vendor calls it; NULL: as its name */
 	const struct node *unit_at;
 	enum seg_kind kind;
 	uint32_t scope;    /* RATION_SCOPE_* bits */

@@ -14,6 +14,7 @@
 
 #include "policy/effective.h"
 #include "shm/rolling.h"
+#include "shm/slots.h"
 #include "shm/window.h"
 
 typedef unsigned __int128 wide;
@@ -141,4 +142,28 @@ uint64_t window_effective(const struct calendar *calendar, uint64_t units)
 uint64_t rolling_effective(const struct blob_numbers *n, uint64_t units)
 {
 	return rolling_pack(units, rolling_cell_ticks(n->period_ns, n->delay_ns));
+}
+
+bool policy_repack(const struct blob *blob, const struct blob_limit *limit, struct blob_numbers *n)
+{
+	const uint64_t units = units_kept(n, n->amount);
+	struct calendar calendar;
+
+	switch (limit->kind) {
+	case KIND_BUCKET:
+		return policy_effective(n);
+	case KIND_WINDOW:
+		calendar = blob_calendar(blob, limit);
+		n->effective = window_effective(&calendar, units);
+		break;
+	case KIND_ROLLING:
+		n->effective = rolling_effective(n, units);
+		break;
+	case KIND_SLOTS:
+		n->effective = slots_pack((uint32_t)units, limit->hold_ns, n->delay_ns);
+		break;
+	default:
+		return false;
+	}
+	return n->effective != 0;
 }

@@ -59,6 +59,7 @@ static struct blob_limit written_limit(struct emitter *e, struct draft_limit *li
 		.class_index = BLOB_NO_INDEX,
 		.calendar = window ? limit->calendar : 0,
 		.zone = window && limit->zone ? limit->zone->index : BLOB_NO_INDEX,
+		.told = emit_text(e, limit->told ? limit->told : ""),
 		.offset_ns = window ? (int64_t)limit->offset_ns : 0,
 		.mode = mode_of(e, limit, differ),
 		.default_cost = cost,

@@ -72,4 +72,8 @@ int policy_compile_over(const char *path, const struct policy_overlay *overlays,
  */
 bool policy_effective(struct blob_numbers *numbers);
 
+/* The same for a limit of any kind, of a compiled policy, whose amount, burst or period are to be others. */
+bool policy_repack(const struct blob *blob, const struct blob_limit *limit,
+		   struct blob_numbers *numbers);
+
 #endif

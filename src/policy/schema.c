@@ -10,7 +10,7 @@
 
 /* Keys and values of the policy language that this version does not know how to keep. */
 static const char *const later[] = {
-	"breaker", "learn", "max_block", "on_unavailable", "routes", "signals",
+	"breaker", "max_block", "on_unavailable", "routes", "signals",
 };
 
 bool schema_later(const char *word)

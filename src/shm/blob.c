@@ -206,7 +206,8 @@ static bool calendar_ok(const struct blob_limit *l)
 
 static bool limit_ok(const struct blob *blob, const struct blob_limit *l)
 {
-	if (!text_ok(blob, l->name) || !text_ok(blob, l->vendor) || !text_ok(blob, l->unit))
+	if (!text_ok(blob, l->name) || !text_ok(blob, l->vendor) || !text_ok(blob, l->unit) ||
+	    !text_ok(blob, l->told))
 		return false;
 	if (l->kind <= KIND_NONE || l->kind >= KIND_COUNT || l->role > LIMIT_CEILING ||
 	    l->parent >= blob->n_limits)

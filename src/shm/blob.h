@@ -155,6 +155,8 @@ struct blob_numbers {
 #define LIMIT_PACED            UINT32_C(4)
 #define LIMIT_CLAMP            UINT32_C(8)  /* oversize: clamp */
 #define LIMIT_FIFO             UINT32_C(16) /* slots: in order of arrival, whatever the class */
+#define LIMIT_ADOPTS           UINT32_C(32) /* learn: yes; the vendor's number instead of the policy's */
+#define LIMIT_SEEKS            UINT32_C(64) /* learn: aimd; from its refusals alone */
 
 /*
  * What a class may claim of a limit becomes a limit of its own, named "limit:class.guarantee" or
@@ -180,6 +182,8 @@ struct blob_limit {
 	uint32_t class_index; /* derived ones: whose; else BLOB_NO_INDEX */
 	uint32_t calendar;    /* windows: enum calendar_unit */
 	uint32_t zone;        /* windows: index, or BLOB_NO_INDEX: UTC */
+	uint32_t told;        /* name by which the vendor speaks of it; 0 (empty): the limit's own */
+	uint32_t reserved;
 	/*
 	 * Written by the supervisor, 0 from the compiler. A name that counts otherwise than in an earlier policy has other
 	 * buckets (part of the identity), and those made before spent_until (ticks) begin spent: until then

@@ -11,6 +11,7 @@
 #include "shm/reclaim.h"
 #include "shm/rolling.h"
 #include "shm/slots.h"
+#include "shm/view.h"
 #include "shm/window.h"
 #include "shm/worker.h"
 
@@ -92,6 +93,10 @@ static void check_state(struct walk *walk, uint32_t bucket)
 	case KIND_SLOTS:
 		if (!slots_plausible(walk->seg, bucket))
 			problem(walk, "slots are held by nobody who could hold them", bucket);
+		break;
+	case KIND_VIEW:
+		if (!view_plausible(walk->seg, bucket, walk->now))
+			problem(walk, "what a vendor told is of another life or time", bucket);
 		break;
 	default:
 		problem(walk, "a linked record is of no known kind", bucket);

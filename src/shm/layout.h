@@ -99,7 +99,8 @@ struct seg_control {
 	shm_word name_full;   /* what no room was found for, and when (names.c) */
 	shm_half name_round;  /* the supervisor's rounds over names in use (names.h) */
 	shm_half reserved0;
-	shm_word reserved[5];
+	shm_word learned;     /* times that a share of a limit was learned (learn.h): the supervisor is to look */
+	shm_word reserved[4];
 };
 
 /*

@@ -8,7 +8,12 @@
 #include "shm/extent.h"
 #include "shm/index.h"
 #include "shm/rolling.h"
+#include "shm/saturate.h"
 #include "shm/slots.h"
+#include "shm/view.h"
+
+/* A day more than others. */
+#define VIEW_KEEP (UINT64_C(86400) * TICKS_PER_SEC)
 
 static uint64_t long_ago(const struct reclaim_rule *rule)
 {
@@ -55,6 +60,15 @@ static bool end_slots(struct seg *seg, uint32_t bucket, const struct reclaim_rul
 	return true;
 }
 
+/* What was learned is information, for a while longer than an idle bucket. */
+static bool end_view(struct seg *seg, uint32_t view, const struct reclaim_rule *rule)
+{
+	const struct bucket_ref ref = {view, shm_half_load(&seg->hot[view].generation)};
+	const uint64_t keep = view_value(seg, ref, VIEW_LEARNED) ? VIEW_KEEP : 0;
+
+	return view_close(seg, view, minus(long_ago(rule), keep));
+}
+
 static bool end_life(struct seg *seg, uint32_t bucket, uint32_t kind,
 		     const struct reclaim_rule *rule)
 {
@@ -67,6 +81,8 @@ static bool end_life(struct seg *seg, uint32_t bucket, uint32_t kind,
 		return end_rolling(seg, bucket, rule);
 	case KIND_SLOTS:
 		return end_slots(seg, bucket, rule);
+	case KIND_VIEW:
+		return end_view(seg, bucket, rule);
 	default:
 		return false;
 	}

@@ -13,8 +13,10 @@
 #include "shm/reclaim.h"
 #include "shm/rolling.h"
 #include "shm/slots.h"
+#include "shm/view.h"
 #include "shm/window.h"
 #include "supervisor/carry.h"
+#include "supervisor/learned.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/tune.h"
 
@@ -108,6 +110,8 @@ static bool repair_words(struct supervisor *s, uint32_t bucket, uint32_t kind, u
 		       rolling_repair(&s->seg, bucket, cell_ticks(s, limit), supervisor_now(s));
 	case KIND_SLOTS:
 		return !slots_plausible(&s->seg, bucket) && slots_repair(&s->seg, bucket);
+	case KIND_VIEW:
+		return view_repair(&s->seg, bucket, supervisor_now(s));
 	default:
 		return false;
 	}
@@ -126,6 +130,8 @@ static bool plausible(const struct supervisor *s, uint32_t bucket, uint32_t kind
 		return rolling_plausible(&s->seg, bucket, supervisor_now(s));
 	case KIND_SLOTS:
 		return slots_plausible(&s->seg, bucket);
+	case KIND_VIEW:
+		return view_plausible(&s->seg, bucket, supervisor_now(s));
 	default:
 		return false;
 	}
@@ -139,8 +145,8 @@ static enum tune_result mend_bucket(struct supervisor *s, uint32_t bucket, uint3
 	const enum tune_result result =
 		tune_bucket(&s->seg, &s->policy, bucket, ticks_now, s, ret_limit);
 
-	/* Only the supervisor changes numbers: these bore our stamp, and were not ours. */
-	if (result == TUNE_CHANGED && current)
+	/* Only the supervisor changes numbers: these bore our stamp, and were not ours. What is being learned moves. */
+	if (result == TUNE_CHANGED && current && !s->patrol.learning)
 		say_repaired(s, bucket, "numbers");
 	if (repair_words(s, bucket, kind, *ret_limit))
 		say_repaired(s, bucket, "words");
@@ -285,6 +291,30 @@ static void patrol_stamps(struct supervisor *s)
 		p->behind -= n;
 }
 
+/*
+ * Buckets that have learned other numbers than the policy's: those change with time. Looking for them is one load a
+ * record.
+ */
+static void patrol_learned(struct supervisor *s)
+{
+	struct patrol *p = &s->patrol;
+	const uint64_t learned = shm_load(&s->seg.control->learned);
+	uint32_t bucket, limit;
+
+	if (!p->learning && p->learned == learned)
+		return;
+	p->learned = learned;
+	p->learning = false;
+	for (uint32_t view = 0; view < s->seg.n_buckets; view++) {
+		if (KIND_OF(shm_half_load(&s->seg.hot[view].kind)) != KIND_VIEW ||
+		    !bucket_linked(&s->seg, view) || !learned_subject(&s->seg, view, &bucket))
+			continue;
+		p->learning = true;
+		if (tune_bucket(&s->seg, &s->policy, bucket, ticks_now, s, &limit) == TUNE_CHANGED)
+			client_wake(&s->seg, bucket, supervisor_now(s), true);
+	}
+}
+
 /* Workers act on this word, so no other value than ours may stay in it. */
 static void mend_generation(struct supervisor *s)
 {
@@ -310,6 +340,7 @@ static int on_second(sd_event_source *source, uint64_t usec, void *user)
 	roster_mend(s);
 	roster_tell(s);
 	patrol_stamps(s);
+	patrol_learned(s);
 	patrol_slice(s);
 	patrol_names(s);
 	sd_event_source_set_time_relative(source, PATROL_USEC);

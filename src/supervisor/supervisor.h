@@ -59,7 +59,9 @@ struct patrol {
 	uint32_t behind;     /* buckets still to be looked at because of an older policy */
 	uint64_t repaired;
 	uint64_t reclaimed;
-	uint64_t full; /* as it was counted last */
+	uint64_t full;    /* as it was counted last */
+	uint64_t learned; /* likewise */
+	bool learning;    /* some bucket has other numbers than the policy's */
 	struct sweep names;
 };
 

@@ -8,6 +8,7 @@
 #include "supervisor/tune.h"
 
 #include "shm/slots.h"
+#include "supervisor/learned.h"
 
 static bool retune(struct seg *seg, const struct record *record, uint64_t wanted, seg_clock *clock,
 		   void *user)
@@ -30,8 +31,9 @@ enum tune_result tune_record(struct seg *seg, const struct record *record, const
 			     uint32_t limit, seg_clock *clock, void *user)
 {
 	const struct blob_numbers *numbers = record_numbers(record, blob, limit);
-	const uint64_t wanted =
-		bucket_restamp(numbers->effective, (uint32_t)blob->header->generation);
+	const uint64_t effective = learned_effective(seg, record->bucket, blob,
+						     &blob->limits[limit], numbers, clock(user));
+	const uint64_t wanted = bucket_restamp(effective, (uint32_t)blob->header->generation);
 	struct seg_hot *hot = &seg->hot[record->bucket];
 	const uint64_t found = shm_load_relaxed(&hot->numbers);
 
@@ -56,6 +58,9 @@ enum tune_result tune_bucket(struct seg *seg, const struct published *published,
 	struct record record;
 
 	*ret_limit = BLOB_NO_INDEX;
+	/* Of another record: it has no numbers. */
+	if (KIND_OF(shm_half_load(&seg->hot[bucket].kind)) == KIND_VIEW)
+		return TUNE_SAME;
 	record_read(seg, bucket, &record);
 	name = published_name(published, record.limit);
 	/* A limit that kept its name but changed its shape has other buckets: these are orphans. */

@@ -1,0 +1,595 @@
+/*
+ * client/observe.c - what a vendor answered, fed back into the buckets
+ * SPDX-License-Identifier: MIT
+ *
+ * The vendor's figure is of some time between the permit of the request and now, and it does not know what has not
+ * arrived. So two bounds follow for what is used of a bucket: at least what it says as of the permit, and no more than what
+ * it says, plus all that was charged a `delay` before the permit and since (shm/view.h). Between the two nothing is known,
+ * and nothing is changed.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "client/attachment.h"
+#include "client/view.h"
+#include "shm/learn.h"
+#include "shm/rolling.h"
+#include "shm/slots.h"
+#include "shm/view.h"
+#include "shm/window.h"
+
+#define PPM 1000000u
+
+/* Vendors tell times in seconds: their windows end within that of ours, or are others. */
+#define SAME_EDGE_NS INT64_C(1500000000)
+
+/* A window is compared with a mark at most so often, and only if the units that marks cost are not a hundredth of it. */
+#define MARKS_EACH UINT64_C(64)
+#define MARK_PART  UINT64_C(100)
+
+struct observing {
+	struct ration *ration;
+	struct ration_handle *handle;
+	const struct blob *blob;
+	const struct ration_ticket *ticket; /* NULL: not known */
+	const struct ration_signal *signal;
+	uint32_t tenant;
+	struct instant at;
+	uint64_t permit; /* ticks; of no ticket: now */
+	struct chain chain;
+};
+
+/* One told limit and the link that it is about. */
+struct told {
+	const struct observing *o;
+	const struct ration_told *told;
+	const struct link *link;
+	const struct blob_limit *limit;
+	const struct blob_numbers *numbers;
+	struct bucket_ref bucket;
+	struct bucket_ref view;
+	uint64_t size;  /* of the bucket, in its own effective units */
+	uint64_t least; /* of it are used, says the vendor */
+	uint64_t most;  /* are not used for more, but for what it does not know */
+};
+
+static uint64_t ticks_now(void *user)
+{
+	return client_now(user);
+}
+
+static uint64_t lesser(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t greater(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+static uint64_t part_of(uint64_t units, uint32_t ppm)
+{
+	return (uint64_t)((unsigned __int128)units * ppm / PPM);
+}
+
+/* --- which limit of ours it speaks of --- */
+
+static bool alone(const struct link *link)
+{
+	return !(link->flags & (LINK_BACKING | LINK_OR));
+}
+
+static bool of_unit(const struct ration_told *told, const struct link *link)
+{
+	return link->unit == hash_unit(told->unit[0] ? told->unit : "requests");
+}
+
+static const struct blob_limit *limit_of(const struct observing *o, const struct link *link)
+{
+	return &o->blob->limits[LINK_LIMIT(link->flags)];
+}
+
+static const char *told_name(const struct observing *o, const struct blob_limit *limit)
+{
+	const char *told = blob_text(o->blob, limit->told);
+
+	return told[0] ? told : blob_text(o->blob, limit->name);
+}
+
+/* The same amount in the same time; 2 %: some vendors round. */
+static bool same_window(const struct ration_told *told, const struct blob_limit *limit)
+{
+	const uint64_t period = limit->numbers.period_ns, amount = limit->numbers.amount;
+	unsigned __int128 ours, theirs;
+
+	if (told->window_ns == RATION_UNKNOWN || limit->kind == KIND_SLOTS)
+		return false;
+	if (limit->kind != KIND_BUCKET)
+		return told->window_ns / 50 >= (told->window_ns > period
+							? told->window_ns - period
+							: period - told->window_ns);
+	if (told->limit == RATION_UNKNOWN)
+		return false;
+	ours = (unsigned __int128)amount * told->window_ns;
+	theirs = (unsigned __int128)told->limit * period;
+	return ours / 50 >= (ours > theirs ? ours - theirs : theirs - ours);
+}
+
+enum likeness { UNLIKE, SAME_UNIT, SAME_WINDOW, SAME_NAME };
+
+static enum likeness likeness(const struct observing *o, const struct ration_told *told,
+			      const struct link *link)
+{
+	const struct blob_limit *limit = limit_of(o, link);
+
+	if (!alone(link) || limit->role != LIMIT_WRITTEN || limit->kind == KIND_SLOTS)
+		return UNLIKE;
+	if (told->name[0] && strcmp(told->name, told_name(o, limit)) == 0)
+		return SAME_NAME;
+	if (!of_unit(told, link))
+		return UNLIKE;
+	return same_window(told, limit) ? SAME_WINDOW : SAME_UNIT;
+}
+
+/* The one that is most like it, if there is only one such; that it has the same unit is enough if nothing else has. */
+static const struct link *find_link(const struct observing *o, const struct ration_told *told)
+{
+	enum likeness best = UNLIKE;
+	const struct link *found = NULL;
+
+	for (uint64_t i = 0; i < o->chain.head.n_links; i++) {
+		const struct link *link = &o->chain.links[i];
+		const enum likeness this = likeness(o, told, link);
+
+		if (this == UNLIKE || this < best)
+			continue;
+		found = this > best ? link : NULL;
+		best = this;
+	}
+	/* Of one unit it may be over any time; one that the vendor does tell is another's. */
+	if (best == SAME_UNIT && told->window_ns != RATION_UNKNOWN)
+		return NULL;
+	return found;
+}
+
+/* --- what follows for the bucket --- */
+
+static uint64_t effective_size(const struct seg_hot *hot, enum seg_kind kind)
+{
+	const uint64_t numbers = shm_load_relaxed(&hot->numbers);
+
+	switch (kind) {
+	case KIND_BUCKET:
+		return bucket_burst(numbers);
+	case KIND_WINDOW:
+		return window_amount(numbers);
+	case KIND_ROLLING:
+		return rolling_amount(numbers);
+	default:
+		return 0;
+	}
+}
+
+/*
+ * In units of the bucket: of what the vendor has left, the margin is not ours, and of the rest only a share. Used is used;
+ * where others share the quota, most of it may be theirs. A bucket whose burst is less than what the vendor counts
+ * together knows only what is left.
+ */
+static void compare(struct told *t)
+{
+	const struct blob_numbers *n = t->numbers;
+	const uint64_t written = t->limit->kind == KIND_BUCKET ? n->burst : n->amount;
+	const uint64_t whole = t->told->limit == RATION_UNKNOWN
+				       ? greater(written, t->told->remaining)
+				       : t->told->limit;
+	const uint64_t used = less(whole, t->told->remaining);
+	const uint64_t left =
+		part_of(less(t->told->remaining, part_of(whole, n->margin_ppm)), n->share_ppm);
+	const uint64_t missing = less(t->size, left);
+
+	t->least = lesser(part_of(used, n->share_ppm), missing);
+	t->most = greater(used, missing);
+}
+
+/* --- down --- */
+
+static uint64_t window_start_ticks(const struct told *t)
+{
+	const int64_t passed = t->o->at.wall - (int64_t)t->link->shape[WINDOW_START];
+
+	return less(t->o->at.now, (uint64_t)passed * TICKS_PER_NS);
+}
+
+/* Whether permit and now are in the present window, by whatever clock: what was told is of that one. */
+static bool within_window(const struct told *t)
+{
+	const uint64_t *shape = t->link->shape;
+	const uint64_t start = window_start_ticks(t);
+	const uint64_t left_ns = shape[WINDOW_END] - (uint64_t)t->o->at.wall;
+
+	return t->o->permit >= start + shape[WINDOW_AFTER] * TICKS_PER_NS &&
+	       left_ns > shape[WINDOW_BEFORE];
+}
+
+static uint64_t correct_down(const struct told *t)
+{
+	struct ration *ration = t->o->ration;
+	struct seg *seg = &ration->seg;
+	uint64_t units = 0, gone = 0;
+
+	switch (LINK_KIND(t->link->flags)) {
+	case KIND_BUCKET:
+		(void)bucket_correct(&seg->hot[t->bucket.bucket], t->bucket.generation, t->least,
+				     t->o->permit, &units);
+		break;
+	case KIND_WINDOW:
+		if (within_window(t))
+			(void)window_correct(seg, t->bucket, t->link->shape[WINDOW_INDEX], t->least,
+					     ticks_now, ration, &units);
+		break;
+	case KIND_ROLLING:
+		if (rolling_gone(seg, t->bucket.bucket, t->bucket.generation, t->o->permit,
+				 t->o->at.now, &gone))
+			(void)rolling_correct(seg, t->bucket.bucket, t->bucket.generation,
+					      less(t->least, gone), t->o->at.now, &units);
+		break;
+	default:
+		break;
+	}
+	return units;
+}
+
+/* --- up --- */
+
+/* Where the vendor begins anew at another time than we do, marks and figures may be of different windows. */
+static bool same_edge(const struct told *t)
+{
+	const int64_t left = (int64_t)t->link->shape[WINDOW_END] - t->o->at.wall;
+	int64_t apart;
+
+	if (t->told->reset_in_ns == RATION_UNKNOWN)
+		return true;
+	if (t->told->reset_in_ns > INT64_MAX)
+		return false;
+	apart = (int64_t)t->told->reset_in_ns - left;
+	return apart <= SAME_EDGE_NS && -apart <= SAME_EDGE_NS;
+}
+
+static uint64_t credit_window(const struct told *t, const struct view_mark *mark)
+{
+	struct ration *ration = t->o->ration;
+	const uint64_t good = t->most + t->size / 100;
+	uint64_t units = 0;
+
+	if (mark->at >= window_start_ticks(t) && within_window(t) && same_edge(t))
+		window_credit(&ration->seg, t->bucket, t->link->shape[WINDOW_INDEX], good,
+			      mark->level, ticks_now, ration, &units);
+	return units;
+}
+
+static uint64_t credit(const struct told *t, const struct view_mark *mark)
+{
+	struct seg *seg = &t->o->ration->seg;
+	const uint64_t delay = t->o->chain.head.delay;
+	uint64_t units = 0;
+
+	if (LINK_KIND(t->link->flags) == KIND_ROLLING) {
+		(void)rolling_credit(seg, t->bucket.bucket, t->bucket.generation,
+				     t->most + t->size / 100, less(t->o->permit, delay),
+				     t->o->at.now, &units);
+		return units;
+	}
+	if (mark->at + delay > t->o->permit)
+		return 0;
+	if (LINK_KIND(t->link->flags) == KIND_WINDOW)
+		return credit_window(t, mark);
+	(void)bucket_credit(&seg->hot[t->bucket.bucket], t->bucket.generation, t->most, mark->level,
+			    t->o->at.now, &units);
+	return units;
+}
+
+/* How long a mark is to serve. */
+static uint64_t mark_life(const struct told *t)
+{
+	const uint64_t delay = t->o->chain.head.delay;
+
+	if (LINK_KIND(t->link->flags) != KIND_WINDOW)
+		return delay;
+	return greater(delay, t->limit->numbers.period_ns / MARKS_EACH * TICKS_PER_NS);
+}
+
+/* The clock is read after the level: no permit of what it counts is later. */
+static void remark(const struct told *t, const struct view_mark *mark)
+{
+	struct ration *ration = t->o->ration;
+	struct seg *seg = &ration->seg;
+	struct view_mark next = {0, 0};
+	bool good = false;
+
+	if (mark->at + mark_life(t) > t->o->at.now)
+		return;
+	if (LINK_KIND(t->link->flags) == KIND_BUCKET)
+		good = bucket_level(&seg->hot[t->bucket.bucket], t->bucket.generation, &next.level);
+	else if (LINK_KIND(t->link->flags) == KIND_WINDOW &&
+		 effective_size(&seg->hot[t->bucket.bucket], KIND_WINDOW) >= MARKS_EACH * MARK_PART)
+		good = window_mark(seg, t->bucket, t->link->shape[WINDOW_INDEX], &next.level);
+	if (!good)
+		next.level =
+			0; /* nothing is given back by it; it only says that the view is in use */
+	next.at = client_now(ration);
+	(void)view_remark(seg, t->view, mark, &next);
+}
+
+static void correct_up(const struct told *t)
+{
+	struct view_mark mark;
+
+	if (view_mark(&t->o->ration->seg, t->view, &mark) && t->o->ticket && credit(t, &mark) > 0)
+		wake_next(t->o->ration, t->bucket.bucket);
+}
+
+static void touch(const struct told *t)
+{
+	struct view_mark mark;
+
+	if (view_mark(&t->o->ration->seg, t->view, &mark))
+		remark(t, &mark);
+}
+
+/* --- one told limit --- */
+
+static uint64_t ratio_of(uint64_t a, uint64_t b, uint64_t c)
+{
+	const unsigned __int128 result = c ? (unsigned __int128)a * b / c : 0;
+
+	return result > RATION_COST_MAX ? RATION_COST_MAX : (uint64_t)result;
+}
+
+/* As the policy's amount, in its period: what the vendor says in another time is converted; 0: it does not say. */
+static uint64_t told_limit(const struct told *t)
+{
+	const struct blob_numbers *n = t->numbers;
+
+	if (t->told->limit == RATION_UNKNOWN)
+		return 0;
+	if (t->limit->kind != KIND_BUCKET)
+		return lesser(t->told->limit, RATION_COST_MAX);
+	return t->told->window_ns == RATION_UNKNOWN
+		       ? ratio_of(n->amount, t->told->limit, n->burst)
+		       : ratio_of(t->told->limit, n->period_ns, t->told->window_ns);
+}
+
+static void tell_learned(struct ration *ration)
+{
+	shm_add(&ration->seg.control->learned, 1);
+}
+
+static void remember(const struct told *t, uint64_t foreign)
+{
+	struct seg *seg = &t->o->ration->seg;
+	const struct ration_told *told = t->told;
+	uint64_t limit;
+
+	if (foreign > 0)
+		view_count_foreign(seg, t->view, foreign);
+	view_tell(seg, t->view, VIEW_REMAINING, told->remaining + 1);
+	limit = told_limit(t);
+	if (limit != 0 && view_value(seg, t->view, VIEW_LIMIT) != limit + 1) {
+		view_tell(seg, t->view, VIEW_LIMIT, limit + 1);
+		if (limit != t->numbers->amount && t->limit->flags & LIMIT_ADOPTS)
+			tell_learned(t->o->ration);
+	}
+	if (told->reset_in_ns != RATION_UNKNOWN)
+		view_tell(seg, t->view, VIEW_RESET,
+			  t->o->at.now + lesser(told->reset_in_ns, INT64_MAX / 8) * TICKS_PER_NS);
+}
+
+static bool begin(const struct observing *o, const struct link *link, struct told *t)
+{
+	t->o = o;
+	t->link = link;
+	t->limit = limit_of(o, link);
+	t->numbers = blob_numbers_for(o->blob, LINK_LIMIT(link->flags), o->tenant);
+	t->bucket = (struct bucket_ref){link->bucket, link->generation};
+	return link->bucket < o->ration->seg.n_buckets;
+}
+
+static void observe_told(const struct observing *o, const struct ration_told *told)
+{
+	const struct link *link = find_link(o, told);
+	struct told t = {.told = told};
+	uint64_t foreign;
+
+	if (!link || told->remaining == RATION_UNKNOWN || !begin(o, link, &t))
+		return;
+	t.size = effective_size(&o->ration->seg.hot[link->bucket], (enum seg_kind)t.limit->kind);
+	compare(&t);
+	foreign = correct_down(&t);
+	if (!client_view(o->ration, o->handle->field, o->blob, LINK_LIMIT(link->flags), t.bucket,
+			 &t.view))
+		return;
+	remember(&t, foreign);
+	correct_up(&t);
+	touch(&t);
+}
+
+/* --- refusals --- */
+
+/* Whether a refusal of this class can be for such a limit. */
+static bool may_be_for(const struct observing *o, const struct link *link)
+{
+	const enum ration_limit_class class = o->signal->limit_class;
+	const bool slots = LINK_KIND(link->flags) == KIND_SLOTS;
+
+	if (!alone(link) || limit_of(o, link)->role != LIMIT_WRITTEN)
+		return false;
+	return (class == RATION_LIMIT_CONCURRENCY) == slots;
+}
+
+/* Which told limit has nothing left; else the limit that is over soonest, or latest where a quota is used up. */
+static const struct link *find_culprit(const struct observing *o)
+{
+	const bool quota = o->signal->limit_class == RATION_LIMIT_QUOTA;
+	const struct link *found = NULL;
+	uint64_t period = 0;
+
+	for (uint32_t i = 0; i < o->signal->n_told; i++) {
+		if (o->signal->told[i].remaining == 0)
+			found = find_link(o, &o->signal->told[i]);
+		if (found)
+			return found;
+	}
+	for (uint64_t i = 0; i < o->chain.head.n_links; i++) {
+		const struct link *link = &o->chain.links[i];
+		const uint64_t this = limit_of(o, link)->numbers.period_ns;
+
+		if (may_be_for(o, link) && (!found || (quota ? this > period : this < period))) {
+			found = link;
+			period = this;
+		}
+	}
+	return found;
+}
+
+static struct learn_pace pace_of(const struct told *t)
+{
+	return learn_pace_of(t->numbers, (t->limit->flags & LIMIT_SEEKS) != 0);
+}
+
+static void cut(const struct told *t)
+{
+	struct ration *ration = t->o->ration;
+	const uint64_t word = view_value(&ration->seg, t->view, VIEW_LEARNED);
+	const struct learn_pace pace = pace_of(t);
+	const uint64_t next = learn_cut(word, t->o->permit, t->o->at.now, &pace);
+
+	view_count_limited(&ration->seg, t->view);
+	if (next != word && view_change(&ration->seg, t->view, VIEW_LEARNED, word, next))
+		tell_learned(ration);
+}
+
+/* A period with refusals is over: what was accepted of what was sent says how much there is. */
+static void measure(const struct told *t, const struct view_count *last)
+{
+	struct ration *ration = t->o->ration;
+	const uint64_t word = view_value(&ration->seg, t->view, VIEW_LEARNED);
+
+	if (last->limited > 0 && last->accepted > 0 &&
+	    view_change(&ration->seg, t->view, VIEW_LEARNED, word,
+			learn_measured(word, last->accepted, last->limited, t->o->at.now)))
+		tell_learned(ration);
+}
+
+static void count(const struct told *t, bool limited)
+{
+	const uint64_t period = t->o->at.now / pace_of(t).period;
+	struct view_count last;
+
+	if (view_count(&t->o->ration->seg, t->view, (uint32_t)period, !limited, limited, &last))
+		measure(t, &last);
+}
+
+/* Refused though the bucket admitted it. The vendor's own trouble and an unpaid bill say nothing of the rate. */
+static bool is_refusal(const struct ration_signal *signal)
+{
+	return signal->limited && signal->reach != RATION_REACH_REQUEST &&
+	       signal->limit_class != RATION_LIMIT_OVERLOAD &&
+	       signal->limit_class != RATION_LIMIT_BILLING;
+}
+
+static void observe_refusal(const struct observing *o)
+{
+	const struct link *link = find_culprit(o);
+	struct told t;
+
+	if (!link || !begin(o, link, &t) ||
+	    !client_view(o->ration, o->handle->field, o->blob, LINK_LIMIT(link->flags), t.bucket,
+			 &t.view))
+		return;
+	count(&t, true);
+	cut(&t);
+	touch(&t);
+}
+
+/* Where something is being learned, those that were accepted count as well. */
+static void observe_accepted(const struct observing *o)
+{
+	for (uint64_t i = 0; i < o->chain.head.n_links; i++) {
+		struct told t;
+
+		if (alone(&o->chain.links[i]) && begin(o, &o->chain.links[i], &t) &&
+		    client_view_find(o->ration, t.bucket, &t.view) &&
+		    view_value(&o->ration->seg, t.view, VIEW_LEARNED) != 0)
+			count(&t, false);
+	}
+}
+
+/* --- the call --- */
+
+static bool ends_within(const char *text)
+{
+	return strnlen(text, RATION_NAME_MAX + 1) <= RATION_NAME_MAX;
+}
+
+static bool signal_ok(const struct ration_signal *signal)
+{
+	if (signal->n_told > RATION_TOLD_MAX || signal->limit_class > RATION_LIMIT_BILLING ||
+	    signal->reach > RATION_REACH_ACCOUNT)
+		return false;
+	for (uint32_t i = 0; i < signal->n_told; i++) {
+		if (!ends_within(signal->told[i].name) || !ends_within(signal->told[i].unit))
+			return false;
+	}
+	return true;
+}
+
+static int begin_observing(struct observing *o)
+{
+	struct ration *ration = o->ration;
+	const int ready = attachment_ready(ration);
+	int result;
+
+	if (ready != 0)
+		return ready;
+	o->at.now = client_now(ration);
+	if (shm_load(&ration->seg.control->policy_generation) >
+	    atomic_load(&ration->policy_generation))
+		policy_update(ration, o->at.now);
+	o->at.wall = client_wall(ration, o->at.now);
+	o->permit = o->ticket ? lesser(o->ticket->permit, o->at.now) : o->at.now;
+	result = client_chain(o->handle, o->at.wall, false, &o->chain);
+	return result;
+}
+
+int ration_observe(struct ration_handle *handle, const struct ration_ticket *ticket,
+		   const struct ration_signal *signal)
+{
+	struct observing o = {
+		.ration = handle->ration, .handle = handle, .ticket = ticket, .signal = signal};
+	int result;
+
+	if (!signal_ok(signal))
+		return -EINVAL;
+	result = begin_observing(&o);
+	if (result != 0)
+		return result;
+	o.blob = policy_enter(o.ration);
+	/* Replaced meanwhile: the chain's limits cannot be named any more, and the next response will say it again. */
+	if (o.blob->header->generation == o.chain.head.policy_generation) {
+		o.tenant = blob_find_tenant(o.blob, handle->field[KEY_TENANT]);
+		for (uint32_t i = 0; i < signal->n_told; i++)
+			observe_told(&o, &signal->told[i]);
+		if (is_refusal(signal))
+			observe_refusal(&o);
+		else if (!signal->limited)
+			observe_accepted(&o);
+	}
+	policy_leave(o.ration);
+	return 0;
+}
