@@ -210,11 +210,11 @@ static uint64_t window_start_ticks(const struct told *t)
 static bool within_window(const struct told *t)
 {
 	const uint64_t *shape = t->link->shape;
-	const uint64_t start = window_start_ticks(t);
-	const uint64_t left_ns = shape[WINDOW_END] - (uint64_t)t->o->at.wall;
+	const struct observing *o = t->o;
+	const int64_t permit = o->at.wall - (int64_t)((o->at.now - o->permit) / TICKS_PER_NS);
 
-	return t->o->permit >= start + shape[WINDOW_AFTER] * TICKS_PER_NS &&
-	       left_ns > shape[WINDOW_BEFORE];
+	return permit >= (int64_t)(shape[WINDOW_START] + shape[WINDOW_AFTER]) &&
+	       o->at.wall < (int64_t)(shape[WINDOW_END] - shape[WINDOW_BEFORE]);
 }
 
 static uint64_t correct_down(const struct told *t)
@@ -312,7 +312,8 @@ static void remark(const struct told *t, const struct view_mark *mark)
 	struct view_mark next = {0, 0};
 	bool good = false;
 
-	if (mark->at + mark_life(t) > t->o->at.now)
+	/* A new view's is none yet. */
+	if (mark->level != 0 && mark->at + mark_life(t) > t->o->at.now)
 		return;
 	if (LINK_KIND(t->link->flags) == KIND_BUCKET)
 		good = bucket_level(&seg->hot[t->bucket.bucket], t->bucket.generation, &next.level);

@@ -319,7 +319,8 @@ bool bucket_correct(struct seg_hot *hot, uint32_t generation, uint64_t used, uin
 			return false;
 		numbers = shm_load_relaxed(&hot->numbers);
 		next[0] = at + missing(numbers, used);
-		if (next[0] <= pair.word[0])
+		/* By less than a unit it is only that time has passed, and tickets keep their refunds. */
+		if (next[0] < sum(pair.word[0], bucket_cost(numbers, 1)))
 			return true;
 		/* No ticket's TAT is further ahead than the burst, or this one would not have been raised. */
 		next[1] = raised(pair.word[1], bucket_tolerance(numbers));
@@ -358,7 +359,8 @@ bool bucket_credit(struct seg_hot *hot, uint32_t generation, uint64_t used, uint
 		next[0] = sum(at + missing(numbers, used), since);
 		if (next[0] >= pair.word[0])
 			return true;
-		next[1] = raised(pair.word[1], pair.word[0] - next[0]);
+		/* Whose charges these were nobody knows: no ticket gives any of it back once more. */
+		next[1] = raised(pair.word[1], bucket_tolerance(numbers));
 		if (next[1] == UINT64_MAX)
 			return true;
 		if (shm_cas_pair(hot->state, pair.word, next)) {

@@ -155,10 +155,10 @@ enum debit bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks
 
 /*
  * What a vendor says of the bucket. `used`: units that were missing of the burst at `at` or later, and at `at` or
- * earlier. Both also move the refund sum, or what is corrected could be refunded as well.
+ * earlier. 
  *
- * correct: never lowers; if it raises, tickets of before give nothing back.
- * credit: never raises; whatever was charged since the level was read stays (bucket_level()).
+ * correct: never lowers; credit: never raises, and whatever was charged since the level was read stays (bucket_level()).
+ * Where anything changes, tickets of before give nothing back.
  * *ret_units: how much that was. False: out of attempts, or another life.
  */
 bool bucket_correct(struct seg_hot *hot, uint32_t generation, uint64_t used, uint64_t at,

@@ -524,8 +524,10 @@ bool window_correct(struct seg *seg, struct bucket_ref bucket, uint64_t index, u
 		count_change(seg, bucket.bucket);
 		/* Read after the words: whatever they count was permitted before. */
 		raise_time(&hot->state[3], clock(user));
-		if (shm_cas_pair(hot->state, view.pair, next))
+		if (shm_cas_pair(hot->state, view.pair, next)) {
+			*ret_units = used - used_in(&view, index);
 			return true;
+		}
 	}
 	return false;
 }
