@@ -155,7 +155,7 @@ enum debit bucket_debit(struct seg_hot *hot, uint32_t generation, uint64_t ticks
 
 /*
  * What a vendor says of the bucket. `used`: units that were missing of the burst at `at` or later, and at `at` or
- * earlier. 
+ * earlier.
  *
  * correct: never lowers; credit: never raises, and whatever was charged since the level was read stays (bucket_level()).
  * Where anything changes, tickets of before give nothing back.

@@ -437,7 +437,11 @@ bool window_give_back(struct seg *seg, const struct charge_ref *charge, uint64_t
 
 		if (!read_pair(hot, charge->generation, view.pair) || !read_words(hot, &view))
 			return true;
-		/* After the words: a correction that changed them stored its time before. */
+		/*
+		 * After the words: a correction that changed them stored its time before. After the count: a credit that
+		 * did not find it stored its time before, too.
+		 */
+		count_change(seg, charge->bucket);
 		if (charge->permit <= shm_load(&hot->state[3]))
 			return true;
 		for (unsigned s = 0; s < 2; s++) {
@@ -445,10 +449,8 @@ bool window_give_back(struct seg *seg, const struct charge_ref *charge, uint64_t
 			if (windows[s] != 0 && windows[s] == view.index[s])
 				next[s] -= least(back, used_in(&view, windows[s]));
 		}
-		if (next[0] == view.pair[0] && next[1] == view.pair[1])
-			return true;
-		count_change(seg, charge->bucket);
-		if (shm_cas_pair(hot->state, view.pair, next))
+		if ((next[0] == view.pair[0] && next[1] == view.pair[1]) ||
+		    shm_cas_pair(hot->state, view.pair, next))
 			return true;
 	}
 	return false;
@@ -550,6 +552,16 @@ bool window_mark(struct seg *seg, struct bucket_ref bucket, uint64_t index, uint
 	return shm_cas_pair(hot->state, view.pair, next);
 }
 
+/* The one that counts from the mark's count on is the only one to use that mark. */
+static bool claim_mark(struct seg *seg, uint32_t bucket, uint64_t level)
+{
+	shm_half *word = &seg->cold[bucket].scope;
+	uint32_t found = shm_half_load(word);
+
+	return found / COLD_COUNT_ONE == level >> AMOUNT_BITS &&
+	       shm_half_cas(word, &found, found + COLD_COUNT_ONE);
+}
+
 void window_credit(struct seg *seg, struct bucket_ref bucket, uint64_t index, uint64_t used,
 		   uint64_t level, seg_clock *clock, void *user, uint64_t *ret_units)
 {
@@ -560,15 +572,18 @@ void window_credit(struct seg *seg, struct bucket_ref bucket, uint64_t index, ui
 	uint64_t next[2];
 
 	*ret_units = 0;
+	if (surplus == 0 || changes(seg, bucket.bucket) != level >> AMOUNT_BITS)
+		return;
+	raise_time(&hot->state[3], clock(user));
 	if (!read_pair(hot, bucket.generation, view.pair) || !read_words(hot, &view) ||
-	    view.index[s] != index || changes(seg, bucket.bucket) != level >> AMOUNT_BITS ||
-	    surplus == 0 || surplus > used_in(&view, index))
+	    view.index[s] != index || surplus > used_in(&view, index))
+		return;
+	/* From here on nothing lowers the words, so that they are not the same again after having been others. */
+	if (!claim_mark(seg, bucket.bucket, level))
 		return;
 	next[0] = view.pair[0];
 	next[1] = view.pair[1];
 	next[s] -= surplus;
-	count_change(seg, bucket.bucket);
-	raise_time(&hot->state[3], clock(user));
 	if (shm_cas_pair(hot->state, view.pair, next))
 		*ret_units = surplus;
 }

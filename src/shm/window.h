@@ -24,9 +24,10 @@
  *				compared at once, no window can begin or fill unseen
  *	charge, give back	likewise; what is given back was counted in that word, and at most once
  *	mark, any		changes a word, so nothing that lowers or corrects the words goes on across it unnoticed
- *	credit, any		whatever lowers or corrects the words counts itself before its CAS, a credit too. So a credit
- *				that finds the count of its mark, after it has read the words, and whose CAS succeeds,
- *				is the only one since. It stores state[3] as a correction does
+ *	credit, any		whatever lowers or corrects the words counts itself first; a give-back then looks at state[3].
+ *				A credit stores state[3], reads the words, and claims its mark by a CAS of the count: who
+ *				has counted itself before makes it fail, and a give-back that does so later finds the time.
+ *				So from the claim on the words only grow, and the CAS of the words means what it compares
  *	give back, correct	a correction reads the clock after the words and stores state[3] before its CAS; a refund
  *				reads state[3] after the words. Either it sees the new time, or the words have grown
  *				meanwhile and its CAS fails: below a corrected sum go only charges permitted after it
