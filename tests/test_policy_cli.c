@@ -359,8 +359,9 @@ Test(policy_cli, check_refuses)
 	policy_write("bad.yaml", bad, sizeof(bad) - 1);
 	cr_expect_eq(ration("check bad.yaml"), EX_DATAERR);
 	cr_expect_str_eq(out, "");
-	cr_expect_str_eq(err, "bad.yaml:3:17: error: unknown key 'rte'; known: use, limits, delay, "
-			      "clock_skew, margin, share\n");
+	cr_expect_str_eq(
+		err, "bad.yaml:3:17: error: unknown key 'rte'; known: use, limits, delay, learn, "
+		     "clock_skew, margin, share\n");
 	cr_expect_eq(ration("check --json bad.yaml"), EX_DATAERR);
 	report = json_loads(out, 0, NULL);
 	cr_assert_not_null(report, "%s", out);

@@ -24,7 +24,8 @@ enum written_field {
 	WRITTEN_SKEW,   /* ns */
 	WRITTEN_COST,
 	WRITTEN_DEBT,
-	WRITTEN_HOLD, /* ns */
+	WRITTEN_HOLD,  /* ns */
+	WRITTEN_LEARN, /* LIMIT_ADOPTS, LIMIT_SEEKS or 0 */
 	WRITTEN_FIELDS,
 };
 

@@ -52,7 +52,8 @@ static struct blob_limit written_limit(struct emitter *e, struct draft_limit *li
 		.unit_hash = hash_unit(limit->unit),
 		.kind = limit->kind,
 		.scope = limit->scope,
-		.flags = limit->flags | (cost > 0 ? LIMIT_HAS_DEFAULT_COST : 0),
+		.flags = limit->flags | (cost > 0 ? LIMIT_HAS_DEFAULT_COST : 0) |
+			 (uint32_t)limit->written.value[WRITTEN_LEARN],
 		.line = limit_at(limit)->place.line,
 		.role = LIMIT_WRITTEN,
 		.parent = limit->index,

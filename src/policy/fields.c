@@ -20,6 +20,7 @@
 #define SHARE_FORM  "a percentage above 0% and up to 100%, such as 25%"
 #define DELAY_FORM  "a time of at most 1h, such as 50ms or 2s"
 #define HOLD_FORM   "a time of at most 24h, such as 30s or 1h"
+#define LEARN_FORM  "no, yes or aimd"
 
 static void set(struct compiler *c, const struct node *value, struct written *written,
 		enum written_field field, bool good, const char *form)
@@ -128,6 +129,24 @@ void read_clock_skew(struct compiler *c, const struct node *value, void *target)
 void read_hold(struct compiler *c, const struct node *value, void *target)
 {
 	read_time(c, value, target, WRITTEN_HOLD, HOLD_MAX, HOLD_FORM);
+}
+
+void read_learn(struct compiler *c, const struct node *value, void *target)
+{
+	static const struct {
+		const char *word;
+		uint32_t flag;
+	} ways[] = {{"no", 0}, {"yes", LIMIT_ADOPTS}, {"aimd", LIMIT_SEEKS}};
+	struct written *written = target;
+	bool good = false;
+
+	for (size_t i = 0; is_text(value) && i < sizeof(ways) / sizeof(ways[0]); i++) {
+		if (strcmp(value->text, ways[i].word) != 0)
+			continue;
+		written->value[WRITTEN_LEARN] = ways[i].flag;
+		good = true;
+	}
+	set(c, value, written, WRITTEN_LEARN, good, LEARN_FORM);
 }
 
 /* --- names --- */

@@ -9,7 +9,7 @@
 
 /* Target: a struct written. */
 field_read read_rate, read_burst, read_amount, read_slots, read_margin, read_share, read_delay,
-	read_clock_skew, read_default_cost, read_max_debt, read_hold;
+	read_clock_skew, read_default_cost, read_max_debt, read_hold, read_learn;
 
 /* What the values must look like. */
 #define RATE_FORM  "a rate such as 100/s, 90000/min or 100k/day"

@@ -43,6 +43,7 @@ static const struct field vendor_fields[] = {
 	{"use", read_use, 0, NULL, ANYWHERE},
 	{"limits", read_limits, 0, NULL, ANYWHERE},
 	{"delay", read_delay, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
+	{"learn", read_learn, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
 	{"clock_skew", read_clock_skew, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
 	{"margin", read_margin, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
 	{"share", read_share, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
@@ -198,6 +199,7 @@ static void read_policy_mode(struct compiler *c, const struct node *value, void 
 
 static const struct field default_fields[] = {
 	{"delay", read_delay, 0, NULL, ANYWHERE},
+	{"learn", read_learn, 0, NULL, ANYWHERE},
 	{"clock_skew", read_clock_skew, 0, NULL, ANYWHERE},
 	{"mode", read_policy_mode, 0, NULL, ANYWHERE},
 	{"share", read_share, 0, NULL, ANYWHERE},

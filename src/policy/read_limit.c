@@ -171,16 +171,6 @@ static void read_release(struct compiler *c, const struct node *value, void *tar
 	((struct draft_limit *)target)->released = read_flag(c, value, "release", words, 1);
 }
 
-static void read_learn(struct compiler *c, const struct node *value, void *target)
-{
-	static const char *const words[] = {"no", "yes", "aimd"};
-	static const uint32_t flags[] = {0, LIMIT_ADOPTS, LIMIT_SEEKS};
-	const int way = schema_choose(c, value, "way to learn", words, LENGTH(words));
-
-	if (way >= 0)
-		((struct draft_limit *)target)->flags |= flags[way];
-}
-
 static void read_told(struct compiler *c, const struct node *value, void *target)
 {
 	if (good_name(c, value))
@@ -281,7 +271,7 @@ static const struct field limit_fields[] = {
 	{"pace", read_pace, 0, NULL, ANYWHERE},
 	{"release", read_release, 0, NULL, ANYWHERE},
 	{"order", read_order, 0, NULL, ANYWHERE},
-	{"learn", read_learn, 0, NULL, ANYWHERE},
+	{"learn", read_learn, LIMIT(written), NULL, ANYWHERE},
 	{"told", read_told, 0, NULL, ANYWHERE},
 	{"max_hold", read_hold, LIMIT(written), NULL, ANYWHERE},
 	{"mode", read_mode, LIMIT(mode), NULL, ANYWHERE},

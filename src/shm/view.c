@@ -29,7 +29,7 @@ static uint64_t fill(struct seg *seg, uint32_t view, uint32_t first, void *user)
 {
 	const uint64_t life = extent_life(view, shm_half_load(&seg->hot[view].generation));
 
-	for (int i = 0; i < VIEW_VALUES; i++) {
+	for (size_t i = 0; i < VIEW_VALUES; i++) {
 		shm_store_relaxed(&seg->extents[first].word[2 * i + 1], 0);
 		shm_store_relaxed(&seg->extents[first].word[2 * i], life);
 	}
@@ -193,7 +193,7 @@ bool view_plausible(const struct seg *seg, uint32_t view, uint64_t now)
 
 	if (!words || n_words < 2 * VIEW_VALUES || (at != RECORD_DEAD && at > now + MARK_LATE))
 		return false;
-	for (int i = 0; i < VIEW_VALUES; i++) {
+	for (size_t i = 0; i < VIEW_VALUES; i++) {
 		if (shm_load(&words[2 * i]) != life)
 			return false;
 	}
@@ -210,7 +210,7 @@ bool view_repair(struct seg *seg, uint32_t view, uint64_t now)
 
 	if (view_plausible(seg, view, now) || !words || n_words < 2 * VIEW_VALUES)
 		return false;
-	for (int i = 0; i < VIEW_VALUES; i++) {
+	for (size_t i = 0; i < VIEW_VALUES; i++) {
 		if (shm_load(&words[2 * i]) == life)
 			continue;
 		shm_store(&words[2 * i + 1], 0);

@@ -20,11 +20,12 @@
 enum { KIND, AMOUNT, LOST, EXACT };
 
 #define CELL  (UINT64_C(1) << 40) /* of rolling limits */
-#define INDEX 11u                 /* of the window in which all of it happens */
+#define INDEX UINT64_C(11)        /* of the window in which all of it happens */
 
 struct credit_notes {
 	struct notes shared;
 	uint64_t kept;      /* units that were charged and stay */
+	uint64_t asked;     /* the same with those that are being charged */
 	uint64_t others;    /* that the vendor has told of */
 	uint64_t admitted;  /* of those kept: when others had not been told of yet */
 	uint64_t marks;     /* units that marks cost */
@@ -132,11 +133,14 @@ static bool charge(struct self *me, uint64_t units)
 	return me->charged;
 }
 
-/* The CAS was the last thing that it did: noted in the same step. */
+/* The CAS was the last thing that it did: noted in the same step. A token bucket's numbers are looked at once more. */
 static void op_keep(void *self, const struct op *op)
 {
-	if (!charge(self, op->a))
+	known()->asked += op->a;
+	if (!charge(self, op->a)) {
+		known()->asked -= op->a;
 		return;
+	}
 	known()->kept += op->a;
 	if (known()->others == 0)
 		known()->admitted += op->a;
@@ -200,7 +204,7 @@ static void op_mark(void *self, const struct op *op)
 		return;
 	notes->marks += scenario->with[KIND] == KIND_WINDOW;
 	notes->level = level;
-	notes->kept_then = notes->kept;
+	notes->kept_then = scenario->with[KIND] == KIND_BUCKET ? notes->asked : notes->kept;
 	shm_store(&notes->marked_at, 1);
 }
 
@@ -347,7 +351,7 @@ static const struct scenario scenarios[] = {
 	{"bucket: correct, credit", {ACTOR(MARK, CREDIT), ACTOR(CORRECT(6)), ACTOR(KEEP(3))}, {KIND_BUCKET, 8, 3}, .kills = 1},
 	{"window: mark, credit", {ACTOR(MARK, CREDIT)}, {KIND_WINDOW, 8, 5, 1}},
 	{"window: credit, charge", {ACTOR(KEEP(1), MARK, CREDIT), ACTOR(KEEP(2), KEEP(3))}, {KIND_WINDOW, 8, 4}, .kills = 1},
-	{"window: credit, credit", {ACTOR(MARK, CREDIT), RESPONSE, ACTOR(KEEP(4), KEEP(4))}, {KIND_WINDOW, 8, 5}, .kills = 1},
+	{"window: credit, credit", {ACTOR(MARK, CREDIT), RESPONSE, ACTOR(KEEP(3), KEEP(3))}, {KIND_WINDOW, 8, 5}, .kills = 1},
 	{"window: credit, cancel", {ACTOR(MARK, CREDIT), ACTOR(TAKE_BACK(3)), ACTOR(KEEP(3))}, {KIND_WINDOW, 8, 3}, .kills = 1},
 	{"window: credit, cancel, credit", {ACTOR(MARK, CREDIT), ACTOR(TAKE_BACK(2)), RESPONSE}, {KIND_WINDOW, 8, 4}, .kills = 1},
 	{"window: correct, charge", {ACTOR(CORRECT(3)), ACTOR(KEEP(4), KEEP(3))}, {KIND_WINDOW, 8, 0}, .kills = 1},
