@@ -58,6 +58,7 @@ TSAN_TESTS   := $(patsubst %.c,%,$(wildcard tests/tsan_*.c))
 MODEL_ENGINE := coroutine explore main reference report taker visited world
 MODEL_AREAS  := $(filter-out $(MODEL_ENGINE),$(patsubst tests/model/%.c,%,$(wildcard tests/model/*.c)))
 MUTANTS      := $(sort $(wildcard tests/model/mutants/*.patch))
+FUZZERS      := $(patsubst tests/fuzz_%.c,%,$(wildcard tests/fuzz_*.c))
 STEP_TESTS   := $(patsubst %.c,%,$(wildcard tests/step_*.c))
 EXAMPLES     := $(patsubst src/%.c,%,$(EXAMPLES_C))
 LIBRARIES    := libration libration-embed libration-http
@@ -76,7 +77,7 @@ ALL_LIBS        := -lsystemd -lm $(CLI_LIBS)
 
 objects = $(patsubst %.c,$(1)/%.o,$(2))
 
-.PHONY: all deps deps-test demo check model bench lint format install uninstall clean help
+.PHONY: all deps deps-test demo check model fuzz bench lint format install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -87,6 +88,7 @@ help:
 	@echo "demo       a fleet of workers against a real nginx, with and without ration"
 	@echo "check      build with sanitizers, run all tests"
 	@echo "model      explore every interleaving of src/shm, the long form; MUTATE=PATCH: is this mistake found?"
+	@echo "fuzz       feed adapters with whatever libFuzzer thinks of; FOR=SECONDS each, 60 unless told"
 	@echo "bench      measure what an acquire and a request cost"
 	@echo "lint       formatting, clang-tidy, cppcheck, function sizes"
 	@echo "format     format all sources"
@@ -207,7 +209,7 @@ BUILD_PACKAGES := gcc make pkg-config libc6-dev liburing-dev libcurl4-openssl-de
 	libjansson-dev libpcre2-dev libyaml-dev libglib2.0-dev libsystemd-dev
 # clang has its sanitizers in a package of their own. ca-certificates: what libcurl trusts unless told otherwise;
 # procps: the kill that the unit's ExecReload= names.
-TEST_PACKAGES := $(BUILD_PACKAGES) $(if $(findstring clang,$(CC)),libclang-rt-dev) g++ clang musl-tools \
+TEST_PACKAGES := $(BUILD_PACKAGES) g++ clang libclang-rt-dev musl-tools \
 	libcriterion-dev nginx openssl ca-certificates redis-server strace mandoc systemd procps python3 nodejs tzdata
 LINT_PACKAGES := $(BUILD_PACKAGES) clang-format clang-tidy cppcheck universal-ctags
 
@@ -271,11 +273,38 @@ model-list:
 	@for a in $(MODEL_AREAS); do echo "program $(B)/model/$$a"; done
 	@$(foreach m,$(MUTANTS),echo 'check found-$(basename $(notdir $(m))) $(mutate) $(m) $(call MODEL_AREA,$(m))';) :
 
+# --- whatever libFuzzer thinks of: it comes with clang ---
+
+FOR        ?= 60
+FUZZ_FLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+FUZZ_RUNS_signal  := 20000
+FUZZ_RUNS_adapter := 1000
+
+$(B)/fuzz/%.o: %.c $(B)/.flags
+	@mkdir -p $(@D)
+	@$(call say,CC,$@)
+	$(Q)clang $(BASE) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(B)/fuzz/vendors.o: $(B)/vendors.c $(B)/.flags
+	@mkdir -p $(@D)
+	$(Q)clang $(BASE) $(FUZZ_FLAGS) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(FUZZERS:%=$(B)/fuzz/tests/fuzz_%): %: %.o $(call objects,$(B)/fuzz,$(SIGNAL_C) $(POLICY_C) $(CORE_C)) $(B)/fuzz/vendors.o
+	@$(call say,LINK,$@)
+	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(SIGNAL_LIBS) $(POLICY_LIBS)
+
+.PHONY: fuzz-build
+fuzz-build: $(FUZZERS:%=$(B)/fuzz/tests/fuzz_%)
+
+fuzz: deps-test
+	@$(MAKE) --no-print-directory -j$(JOBS) fuzz-build
+	@set -e; for f in $(FUZZERS); do tests/run_fuzz.sh $(B)/fuzz $$f for $(FOR); done
+
 CXX_SMOKES := $(B)/smoke_g++ $(B)/smoke_clang++
 
 .PHONY: check-build check-clang check-list
 check-build: $(B)/asan/ration $(B)/asan/rationd $(TESTS:%=$(B)/asan/%) $(TSAN_TESTS:%=$(B)/tsan/%) $(STEP_TESTS:%=$(B)/%) \
-	$(B)/smoke_musl $(CXX_SMOKES) $(B)/asan/tests/preload_clock.so model-build check-clang
+	$(B)/smoke_musl $(CXX_SMOKES) $(B)/asan/tests/preload_clock.so model-build fuzz-build check-clang
 
 check-clang:
 	+@$(MAKE) --no-print-directory CC=clang B=$(B)/clang objects
@@ -290,6 +319,7 @@ check-list:
 	@echo "check symbols tests/run_symbols.sh $(B)"
 	@echo "check install tests/run_install.sh $(B) $(MAKE) --no-print-directory -s"
 	@$(MAKE) --no-print-directory -s model-list
+	@$(foreach f,$(FUZZERS),echo "check fuzz_$(f) tests/run_fuzz.sh $(B)/fuzz $(f) runs $(FUZZ_RUNS_$(f))";) :
 	@for p in $(PAGES); do echo "check $$p mandoc -T lint -W warning $$p"; done
 	$(if $(UNITS),@echo "check systemd-units tests/run_units.sh $(B) $(UNITS)")
 
