@@ -68,7 +68,8 @@ static struct text joined(const struct ratelimit *rl, const char *name)
 static struct signal_limit *named(const struct ratelimit *rl, const char *name,
 				  const char *partition)
 {
-	struct signal_limit *limit = limit_named(rl->r->signal, name, partition, SIGNAL_UNKNOWN);
+	struct signal_limit *limit = limit_named(rl->r->signal, *name ? name : "default", partition,
+						 SIGNAL_UNKNOWN);
 
 	if (!limit)
 		return NULL;
