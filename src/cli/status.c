@@ -84,6 +84,7 @@ static json_t *row_json(const struct ration *ration, const struct status_row *ro
 	kind_json(ration, row, object);
 	set_count(object, "admitted", true, row->total.admitted);
 	set_count(object, "denied", true, row->total.denied);
+	json_object_set_new(object, "vendor_said", status_told_json(ration, row));
 	json_object_set_new(object, "waiting", status_waiting_json(ration, row));
 	return object;
 }
@@ -246,10 +247,12 @@ static void print_people(const struct ration *ration, const struct status_rows *
 	print_table(rows);
 	status_holders_print(ration, rows);
 	status_waiting_print(ration, rows);
+	status_told_print(ration, rows);
 	status_shadow_print(ration);
 	status_print_set(client_blob(ration));
-	printf("%u of %u buckets, %u workers, policy generation %llu\n", rows->n, seg->n_buckets,
-	       workers, (unsigned long long)shm_load(&seg->control->policy_generation));
+	printf("%u of %u buckets, %u workers, policy generation %llu\n", rows->records,
+	       seg->n_buckets, workers,
+	       (unsigned long long)shm_load(&seg->control->policy_generation));
 	print_counters(seg);
 }
 

@@ -38,6 +38,7 @@ struct status_row {
 struct status_rows {
 	struct status_row *row;
 	uint32_t n;
+	uint32_t records; /* in use, with what vendors said of them */
 };
 
 /* status_rows.c: all of them, by name. */
@@ -52,6 +53,10 @@ json_t *status_holders_json(const struct ration *ration, const struct status_row
 json_t *status_waiting_json(const struct ration *ration, const struct status_row *row);
 void status_holders_print(const struct ration *ration, const struct status_rows *rows);
 void status_waiting_print(const struct ration *ration, const struct status_rows *rows);
+
+/* status_told.c: what vendors said of a bucket (null: nothing), and what was learned. */
+json_t *status_told_json(const struct ration *ration, const struct status_row *row);
+void status_told_print(const struct ration *ration, const struct status_rows *rows);
 
 /* Whom limits in shadow mode would have denied, and who was drawing then (shm/contest.h). */
 json_t *status_shadow_json(const struct ration *ration);

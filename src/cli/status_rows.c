@@ -24,6 +24,7 @@ struct reading {
 	const struct blob *blob;
 	uint64_t now;
 	int64_t wall;
+	uint32_t records;    /* in use */
 	struct table limits; /* by "vendor/name": struct blob_limit */
 };
 
@@ -128,7 +129,7 @@ static void free_names(struct status_row *row)
 }
 
 /* False: the record is no bucket in use, or another than it was a moment ago. */
-static bool read_row(const struct reading *r, uint32_t bucket, struct status_row *row)
+static bool read_row(struct reading *r, uint32_t bucket, struct status_row *row)
 {
 	const struct seg_hot *hot = &r->seg->hot[bucket];
 
@@ -140,6 +141,9 @@ static bool read_row(const struct reading *r, uint32_t bucket, struct status_row
 		.generation = shm_half_load(&hot->generation),
 		.kind = KIND_OF(shm_half_load(&hot->kind)),
 	};
+	r->records++;
+	if (row->kind == KIND_VIEW)
+		return false;
 	read_names(r, row);
 	read_kind(r, row);
 	if (shm_half_load(&hot->generation) == row->generation)
@@ -202,6 +206,7 @@ struct status_rows status_read(struct ration *ration)
 		if (read_row(&r, i, &rows.row[rows.n]))
 			rows.row[rows.n++].total = totals[i];
 	}
+	rows.records = r.records;
 	free(totals);
 	table_free(&r.limits);
 	if (rows.n > 0)

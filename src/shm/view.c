@@ -92,7 +92,7 @@ static shm_word *pair_of(const struct seg *seg, struct bucket_ref view, enum vie
 	    KIND_OF(shm_half_load(&seg->hot[view.bucket].kind)) != KIND_VIEW)
 		return NULL;
 	words = extent_words(seg, view.bucket, &n_words);
-	return words && n_words >= 2 * VIEW_VALUES ? &words[2 * which] : NULL;
+	return words && n_words >= 2 * VIEW_VALUES ? &words[2 * (size_t)which] : NULL;
 }
 
 uint64_t view_value(const struct seg *seg, struct bucket_ref view, enum view_value which)
