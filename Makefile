@@ -170,9 +170,11 @@ libration_MAP     := src/client/libration.map
 libration-embed_C := $(POLICY_C) vendors.c $(CORE_C)
 libration-embed_MAP  := src/policy/libration-embed.map
 libration-embed_LIBS := $(POLICY_LIBS)
-libration-http_C  := $(HTTP_C)
+# Adapters are read by the policy's reader of YAML, of which it has what that needs.
+libration-http_C  := $(HTTP_C) $(SIGNAL_C) vendors.c \
+	$(patsubst %,src/policy/%.c,arena fields nearest notes scalar schema source tree)
 libration-http_MAP   := src/http/libration-http.map
-libration-http_LIBS  := -L$(B) -lration $(HTTP_LIBS)
+libration-http_LIBS  := -L$(B) -lration $(HTTP_LIBS) $(SIGNAL_LIBS) -lyaml
 
 # $(1) name
 define library
@@ -201,7 +203,7 @@ $(B)/libration-http.so.$(VERSION): | $(B)/libration.so
 $(B)/examples/%: $(B)/src/examples/%.o $(B)/libration-http.a $(B)/libration-embed.a $(B)/libration.a
 	@mkdir -p $(@D)
 	@$(call say,LINK,$@)
-	$(Q)$(CC) $(RELEASE) -pie $(HARDENED) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) $(POLICY_LIBS)
+	$(Q)$(CC) $(RELEASE) -pie $(HARDENED) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) $(SIGNAL_LIBS) $(POLICY_LIBS)
 
 # --- packages ---
 

@@ -14,6 +14,10 @@
  * again, and its connection stays open for it. The ticket is settled with the cost as estimated
  * when the request reached the vendor, and cancelled when it certainly never left.
  *
+ * Vendors. The adapter of the vendor that a request's handle names says what the request will cost, in units that `costs`
+ * does not name; what its answer says about quota, which is fed back as by ration_observe(); and what it really used, for
+ * which the ticket is settled.
+ *
  * Sending again. What may have reached the vendor is not sent a second time; `fate_unknown` says
  * so, and the caller decides. The exception is what the peer itself declares not to have looked at
  * (HTTP/2: a refused stream, or one behind the last that a GOAWAY names): it is sent again, on a
@@ -44,6 +48,8 @@ struct ration_http_options {
 	uint32_t max_connections;      /* open at once; 0: 256 */
 	uint32_t max_host_connections; /* the same for one host; 0: 64 */
 	bool no_uring; /* wait with epoll alone, as is done anyway where io_uring is refused */
+	const char *
+		adapters; /* a directory of adapters that come before those shipped, see ration-adapter(5); NULL: none */
 };
 
 /*
@@ -65,6 +71,9 @@ struct ration_http_result {
 	uint64_t acquire_ns; /* the time inside ration_acquire() of the call that was granted */
 	uint64_t body_bytes; /* bytes of answer body given to on_body */
 	const struct ration_denial *denial; /* the last that made it wait or refused it; or NULL */
+	const struct ration_signal
+		*signal; /* what the answer says about quota; NULL: no answer, or no handle */
+	const struct ration_http_inside *inside; /* for the library alone */
 };
 
 /*
@@ -102,7 +111,18 @@ struct ration_http_request {
 	void (*on_done)(void *user, const struct ration_http_result *result);
 };
 
-/* ration: NULL where no request will have a handle. Errors: -ENOMEM, other -errno. */
+/*
+ * What the answer says about quota, as header fields for one's own callers, whatever the vendor spoke: RateLimit,
+ * RateLimit-Policy, RateLimit-Limit, -Remaining and -Reset, Retry-After. During on_done only. n: 0 at first, counted up by
+ * this. False: there are no more.
+ */
+RATION_API bool ration_http_headers(const struct ration_http_result *result, uint32_t *n,
+				    const char **ret_name, const char **ret_value);
+
+/*
+ * ration: NULL where no request will have a handle. Errors: -ENOMEM, other -errno (of options->adapters, too). An adapter
+ * that is not good counts as none: ration-adapter(5) says how to check it.
+ */
 RATION_API RATION_MUST_CHECK int ration_http_new(struct ration *ration,
 						 const struct ration_http_options *options,
 						 struct ration_http **ret_engine);

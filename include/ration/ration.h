@@ -190,6 +190,10 @@ RATION_API RATION_MUST_CHECK int ration_resolve(struct ration *ration, const str
 						struct ration_handle **ret_handle,
 						struct ration_error *ret_error);
 
+/* The vendor, and the resource ("": none), of a handle's key. The texts live as long as the handle. */
+RATION_API const char *ration_handle_vendor(const struct ration_handle *handle);
+RATION_API const char *ration_handle_resource(const struct ration_handle *handle);
+
 /* Frees and nulls a handle; NULL is allowed. Tickets acquired through it stay good. */
 RATION_API void ration_handle_free(struct ration_handle **handle);
 

@@ -578,6 +578,16 @@ void ration_handle_free(struct ration_handle **handle)
 	*handle = NULL;
 }
 
+const char *ration_handle_vendor(const struct ration_handle *handle)
+{
+	return handle->field[KEY_VENDOR];
+}
+
+const char *ration_handle_resource(const struct ration_handle *handle)
+{
+	return handle->field[KEY_RESOURCE];
+}
+
 const char *client_handle_field(const struct ration_handle *handle, enum key_field field)
 {
 	return handle->field[field];

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "signal/headers.h"
+
 enum {
 	EVENTS = 256, /* looked at in one turn; what is left is still there in the next */
 };
@@ -100,19 +102,55 @@ static void describe_wait(const struct request *request, struct ration_denial *c
 	result->denial = copy;
 }
 
+/* What on_done may still ask for. */
+struct ration_http_inside {
+	struct feedback feedback;
+	bool has_headers;
+	struct signal_headers headers;
+};
+
+static void describe_answer(const struct request *request, struct ration_http_inside *inside,
+			    struct ration_http_result *result)
+{
+	inside->feedback.read = false;
+	inside->has_headers = false;
+	if (request->transfer && !result->error)
+		feedback_read(request->transfer, result->status, &inside->feedback);
+	if (!inside->feedback.read)
+		return;
+	result->signal = &inside->feedback.told;
+	result->inside = inside;
+}
+
+bool ration_http_headers(const struct ration_http_result *result, uint32_t *n,
+			 const char **ret_name, const char **ret_value)
+{
+	struct ration_http_inside *inside = (struct ration_http_inside *)(uintptr_t)result->inside;
+
+	if (!inside)
+		return false;
+	if (!inside->has_headers)
+		signal_headers(&inside->feedback.signal, &inside->headers);
+	inside->has_headers = true;
+	return signal_header_next(&inside->headers, n, ret_name, ret_value);
+}
+
 /*
  * Libcurl may be on the stack; then it still needs the request, which is freed when it has
  * returned.
  */
-static bool let_go(struct ration_http *engine, struct request *request, int error)
+static bool let_go(struct ration_http *engine, struct request *request, int error,
+		   const struct feedback *feedback)
 {
 	struct transfer *transfer = request->transfer;
 	bool later = transfer && engine->in_curl;
 
 	if (transfer) {
-		permit_end(transfer, !transfer->sent ? PERMIT_UNUSED
-				     : error         ? PERMIT_UNANSWERED
-						     : PERMIT_USED);
+		permit_end(transfer,
+			   !transfer->sent ? PERMIT_UNUSED
+			   : error         ? PERMIT_UNANSWERED
+					   : PERMIT_USED,
+			   feedback);
 		transfer->dead = later;
 		multi_detach(engine, transfer);
 	} else if (request->line) {
@@ -134,6 +172,7 @@ void engine_finish(struct ration_http *engine, struct request *request, int erro
 		   const char *error_text)
 {
 	uint64_t now = time_now();
+	struct ration_http_inside inside;
 	struct ration_denial denial;
 	struct ration_http_result result = {
 		.id = request->id,
@@ -147,7 +186,8 @@ void engine_finish(struct ration_http *engine, struct request *request, int erro
 	if (request->transfer)
 		describe(request->transfer, now, &result);
 	describe_wait(request, &denial, &result);
-	if (!let_go(engine, request, error))
+	describe_answer(request, &inside, &result);
+	if (!let_go(engine, request, error, inside.feedback.read ? &inside.feedback : NULL))
 		free(request);
 	engine->callbacks++;
 	on_done(user, &result);
@@ -165,10 +205,27 @@ static void set_defaults(struct ration_http_options *options)
 		options->max_host_connections = 64;
 }
 
+/* Whoever writes adapters checks them elsewhere. */
+static void say_nothing(void *user, const struct policy_message *message)
+{
+	(void)user;
+	(void)message;
+}
+
+static int open_adapters(struct ration_http *engine)
+{
+	if (!engine->ration)
+		return 0;
+	return adapters_open(engine->options.adapters, say_nothing, NULL, &engine->adapters);
+}
+
 static int open_parts(struct ration_http *engine)
 {
-	int rc = poller_open(&engine->poller, engine->options.no_uring);
+	int rc = open_adapters(engine);
 
+	if (rc)
+		return rc;
+	rc = poller_open(&engine->poller, engine->options.no_uring);
 	if (rc)
 		return rc;
 	sockets_init(&engine->sockets, &engine->poller);
@@ -199,6 +256,8 @@ int ration_http_new(struct ration *ration, const struct ration_http_options *opt
 		rc = open_parts(engine);
 	}
 	if (rc) {
+		if (engine)
+			adapters_close(&engine->adapters);
 		free(engine);
 		curl_global_cleanup();
 		return rc;
@@ -223,6 +282,7 @@ void ration_http_free(struct ration_http **engine_pointer)
 	sockets_free(&engine->sockets);
 	timers_free(&engine->timers);
 	poller_close(&engine->poller);
+	adapters_close(&engine->adapters);
 	free(engine->slots);
 	free(engine);
 	*engine_pointer = NULL;
@@ -242,6 +302,23 @@ static int enter(struct ration_http *engine, struct request *request)
 	return rc;
 }
 
+/* With what the adapter makes of it. */
+static int make_request(const struct ration_http *engine, const struct ration_http_request *spec,
+			struct request **ret_request)
+{
+	struct ration_cost costs[RATION_LINKS_MAX];
+	struct ration_http_request whole;
+
+	if (!request_is_good(spec))
+		return -EINVAL;
+	whole = *spec;
+	if (spec->handle) {
+		whole.n_costs = feedback_costs(engine->adapters, spec, costs, RATION_LINKS_MAX);
+		whole.costs = costs;
+	}
+	return request_make(&whole, ret_request);
+}
+
 int ration_http_submit(struct ration_http *engine, const struct ration_http_request *spec,
 		       uint64_t *ret_id)
 {
@@ -252,7 +329,7 @@ int ration_http_submit(struct ration_http *engine, const struct ration_http_requ
 		return -ECANCELED;
 	if (spec && spec->handle && !engine->ration)
 		return -EINVAL;
-	rc = request_make(spec, &request);
+	rc = make_request(engine, spec, &request);
 	if (rc)
 		return rc;
 	rc = enter(engine, request);

@@ -23,6 +23,7 @@
 #ifndef RATION_HTTP_ENGINE_H
 #define RATION_HTTP_ENGINE_H
 
+#include "http/feedback.h"
 #include "http/poller.h"
 #include "http/request.h"
 #include "http/sockets.h"
@@ -106,6 +107,7 @@ struct transfer {
 	uint64_t body_bytes;
 	struct ration_ticket ticket; /* owner 0: none */
 	struct ration_denial denial;
+	struct response response;
 };
 
 struct slot {
@@ -117,6 +119,7 @@ struct slot {
 struct ration_http {
 	struct ration *ration;
 	struct ration_http_options options;
+	struct adapters *adapters;
 	struct poller poller;
 	struct sockets sockets;
 	struct timers timers;
@@ -200,7 +203,8 @@ enum permit_fate {
 	PERMIT_USED,       /* it was answered */
 	PERMIT_UNANSWERED, /* it may have left, and the vendor may still be at it */
 };
-void permit_end(struct transfer *transfer, enum permit_fate fate);
+/* feedback: what it has used, with PERMIT_USED; or NULL. */
+void permit_end(struct transfer *transfer, enum permit_fate fate, const struct feedback *feedback);
 
 /* transfer.c */
 struct transfer *transfer_get(struct ration_http *engine);

@@ -132,7 +132,7 @@ static void send_later(struct ration_http *engine, struct transfer *transfer)
 	struct request *request = transfer->request;
 	const struct ration_denial *denial = transfer->denied ? &transfer->denial : NULL;
 
-	permit_end(transfer, PERMIT_UNUSED);
+	permit_end(transfer, PERMIT_UNUSED, NULL);
 	multi_detach(engine, transfer);
 	queue_return(engine, request, transfer->retry_ns, denial);
 }

@@ -56,7 +56,7 @@ int permit_confirm(struct transfer *transfer)
 		return 0;
 	if (transfer->ticket.owner && ration_ticket_fresh(ration, &transfer->ticket))
 		return 0;
-	permit_end(transfer, PERMIT_UNUSED);
+	permit_end(transfer, PERMIT_UNUSED, NULL);
 	if (spec->deadline_ns && time_now() > spec->deadline_ns)
 		return -ETIME;
 	for (int i = 0; i < CONTENDED_AT_ONCE && rc == RATION_CONTENDED; i++)
@@ -64,7 +64,7 @@ int permit_confirm(struct transfer *transfer)
 	return rc;
 }
 
-void permit_end(struct transfer *transfer, enum permit_fate fate)
+void permit_end(struct transfer *transfer, enum permit_fate fate, const struct feedback *feedback)
 {
 	struct ration *ration = transfer->engine->ration;
 
@@ -75,7 +75,8 @@ void permit_end(struct transfer *transfer, enum permit_fate fate)
 	if (!transfer->ticket.owner)
 		return;
 	if (fate == PERMIT_USED)
-		(void)ration_settle(ration, &transfer->ticket, NULL, 0);
+		(void)ration_settle(ration, &transfer->ticket, feedback ? feedback->actual : NULL,
+				    feedback ? feedback->n_actual : 0);
 	else if (fate == PERMIT_UNANSWERED)
 		(void)ration_abandon(ration, &transfer->ticket);
 	else

@@ -101,9 +101,9 @@ static bool lists_are_good(const struct ration_http_request *spec)
 	return true;
 }
 
-static bool is_good(const struct ration_http_request *spec)
+bool request_is_good(const struct ration_http_request *spec)
 {
-	if (!spec->on_done || !is_url(spec->url) || !lists_are_good(spec))
+	if (!spec || !spec->on_done || !is_url(spec->url) || !lists_are_good(spec))
 		return false;
 	if (spec->method && !is_token(spec->method, strlen(spec->method)))
 		return false;
@@ -262,8 +262,6 @@ int request_make(const struct ration_http_request *spec, struct request **ret_re
 	struct request counted = {0}, *request;
 	struct block block = {0};
 
-	if (!spec || !is_good(spec))
-		return -EINVAL;
 	copy_request(&block, spec, &counted);
 	request = malloc(sizeof(*request) + block.used);
 	if (!request)

@@ -35,7 +35,9 @@ struct request {
 	bool tls;
 };
 
-/* Errors: -EINVAL, -ENOMEM. The caller frees it with free(). */
+bool request_is_good(const struct ration_http_request *spec);
+
+/* Of one that is. 0 or -ENOMEM. The caller frees it with free(). */
 int request_make(const struct ration_http_request *spec, struct request **ret_request);
 
 #endif

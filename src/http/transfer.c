@@ -80,7 +80,7 @@ static bool may_resend(struct transfer *transfer)
 	}
 	transfer->refused = false;
 	transfer->sent = false;
-	permit_end(transfer, PERMIT_USED);
+	permit_end(transfer, PERMIT_USED, NULL);
 	return true;
 }
 
@@ -155,11 +155,16 @@ static size_t on_header_line(char *line, size_t one, size_t size, void *user)
 		n--;
 	if (n >= 5 && !memcmp(line, "HTTP/", 5)) {
 		transfer->interim = is_interim(line, n);
+		response_clear(&transfer->response);
 	} else if (!n) {
 		transfer->head_is_whole = !transfer->interim;
-	} else if (!transfer->interim && spec->on_header) {
-		transfer->engine->callbacks++;
-		spec->on_header(spec->user, line, n);
+	} else if (!transfer->interim) {
+		if (spec->handle)
+			response_line(&transfer->response, line, n);
+		if (spec->on_header) {
+			transfer->engine->callbacks++;
+			spec->on_header(spec->user, line, n);
+		}
 	}
 	return transfer->dead ? 0 : size;
 }
@@ -177,6 +182,8 @@ static size_t on_body_piece(char *data, size_t one, size_t size, void *user)
 		return 0;
 	}
 	transfer->body_bytes += size;
+	if (feedback_wants_body(transfer))
+		response_piece(&transfer->response, data, size);
 	if (!spec->on_body)
 		return size;
 	transfer->engine->callbacks++;
@@ -334,6 +341,7 @@ static struct transfer *make(struct ration_http *engine)
 void transfer_free(struct transfer *transfer)
 {
 	curl_easy_cleanup(transfer->easy);
+	response_free(&transfer->response);
 	free(transfer);
 }
 
@@ -382,6 +390,7 @@ static void put_away(struct transfer *transfer)
 	if (transfer->dead)
 		free(transfer->request);
 	transfer->request = NULL;
+	response_clear(&transfer->response);
 	engine->in_curl++;
 	/* A connection of a parked transfer would be closed with it as long as this is set. */
 	if (transfer->parked)

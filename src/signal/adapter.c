@@ -185,6 +185,11 @@ const char *adapters_name(const struct adapters *adapters, size_t index)
 	return index < adapters->n_names ? adapters->names[index] : NULL;
 }
 
+bool adapter_reads_bodies(const struct adapter *adapter)
+{
+	return strcmp(adapter->name, ADAPTER_GENERIC) != 0;
+}
+
 /* --- reading one --- */
 
 static const struct shipped_adapter *shipped(const char *name)

@@ -9,6 +9,8 @@
 #ifndef RATION_SIGNAL_ADAPTER_H
 #define RATION_SIGNAL_ADAPTER_H
 
+#include <stdbool.h>
+
 #include "policy/policy.h"
 
 struct adapter;
@@ -30,6 +32,9 @@ void adapters_close(struct adapters **adapters);
  * 0; or -EINVAL after errors were reported, now or the first time; or -ENOMEM.
  */
 int adapters_get(struct adapters *adapters, const char *vendor, const struct adapter **ret_adapter);
+
+/* Whether it reads bodies of answers that are no errors; all but the generic one may. */
+bool adapter_reads_bodies(const struct adapter *adapter);
 
 /* The names of all there are, in order; NULL behind the last. */
 const char *adapters_name(const struct adapters *adapters, size_t index);
