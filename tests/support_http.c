@@ -62,6 +62,17 @@ static int on_body(void *user, const void *data, size_t size)
 	return 0;
 }
 
+static void copy_quota(struct answer *answer, const struct ration_http_result *result)
+{
+	const char *name, *value;
+	size_t used = 0;
+
+	for (uint32_t n = 0;
+	     used < sizeof(answer->quota) && ration_http_headers(result, &n, &name, &value);)
+		used += (size_t)snprintf(answer->quota + used, sizeof(answer->quota) - used,
+					 "%s: %s\n", name, value);
+}
+
 static void on_done(void *user, const struct ration_http_result *result)
 {
 	struct answer *answer = user;
@@ -73,6 +84,13 @@ static void on_done(void *user, const struct ration_http_result *result)
 	if (result->denial) {
 		answer->denial = *result->denial;
 		answer->result.denial = &answer->denial;
+	}
+	answer->result.inside = NULL;
+	answer->result.signal = NULL;
+	if (result->signal) {
+		answer->signal = *result->signal;
+		answer->result.signal = &answer->signal;
+		copy_quota(answer, result);
 	}
 }
 

@@ -19,9 +19,11 @@ struct answer {
 		result; /* pointers: error_text and denial point into this struct, or are NULL */
 	char error_text[256];
 	struct ration_denial denial;
-	char headers[2048]; /* lines with newlines */
-	char body[4096];    /* its beginning, terminated */
-	uint64_t sum;       /* of all bytes of the body */
+	struct ration_signal signal; /* where result.signal is not NULL */
+	char quota[1024];            /* what ration_http_headers() says, as lines */
+	char headers[2048];          /* lines with newlines */
+	char body[4096];             /* its beginning, terminated */
+	uint64_t sum;                /* of all bytes of the body */
 };
 
 /* A request for url with callbacks that fill in the answer, which is cleared. */

@@ -315,7 +315,7 @@ static void submit_crowd(struct ration_http *engine, const char *url, int n, str
 Test(http_plain, ten_thousand_submitted_a_thousand_in_flight, .timeout = 30)
 {
 	enum { SLOW = 1050, ALL = 10000, LIMIT = 1200 };
-	const struct ration_http_options options = {LIMIT, LIMIT, LIMIT, false};
+	const struct ration_http_options options = {LIMIT, LIMIT, LIMIT, false, NULL};
 	struct ration_http *engine;
 	struct crowd crowd = {0};
 	struct nginx nginx;
