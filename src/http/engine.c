@@ -309,7 +309,7 @@ static int make_request(const struct ration_http *engine, const struct ration_ht
 	struct ration_cost costs[RATION_LINKS_MAX];
 	struct ration_http_request whole;
 
-	if (!request_is_good(spec))
+	if (!spec || !request_is_good(spec))
 		return -EINVAL;
 	whole = *spec;
 	if (spec->handle) {

@@ -103,7 +103,7 @@ static bool lists_are_good(const struct ration_http_request *spec)
 
 bool request_is_good(const struct ration_http_request *spec)
 {
-	if (!spec || !spec->on_done || !is_url(spec->url) || !lists_are_good(spec))
+	if (!spec->on_done || !is_url(spec->url) || !lists_are_good(spec))
 		return false;
 	if (spec->method && !is_token(spec->method, strlen(spec->method)))
 		return false;
