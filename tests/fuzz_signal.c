@@ -2,9 +2,9 @@
  * tests/fuzz_signal.c - libFuzzer: any response, by any adapter that is shipped, and any request
  * SPDX-License-Identifier: MIT
  *
- * Input: a byte that chooses the adapter, one that chooses the status, then header lines, an empty line, and the body, which
- * is also taken for that of a request; its URL is the first line of the headers. tests/fuzz_seeds.py makes such inputs from
- * tests/data/vendor-signals.json.
+ * Input: a byte that chooses the adapter, one that chooses the status, then header lines, an empty
+ * line, and the body, which is also taken for that of a request; its URL is the first line of the
+ * headers. tests/fuzz_seeds.py makes such inputs from tests/data/vendor-signals.json.
  */
 #include <stdio.h>
 #include <stdlib.h>

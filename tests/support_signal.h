@@ -17,8 +17,8 @@ struct adapters *signal_adapters(const char *directory);
 json_t *signal_of(struct adapters *adapters, const json_t *response);
 
 /*
- * What differs from what was expected, in words; NULL: nothing. A scope of null is not asked about, nor what a limit has
- * that was not expected of it.
+ * What differs from what was expected, in words; NULL: nothing. A scope of null is not asked about, nor
+ * what a limit has that was not expected of it.
  */
 char *signal_differs(const json_t *expected, const json_t *signal);
 

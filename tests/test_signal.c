@@ -2,9 +2,9 @@
  * tests/test_signal.c - what vendors send, and what it means
  * SPDX-License-Identifier: MIT
  *
- * tests/data/vendor-signals.json holds responses from vendors' documentation, from their clients' code and from their users,
- * each with its source; tests/data/vendor-signals-varied.json the same notations with other numbers, names, orders and
- * parts missing, and rules between them.
+ * tests/data/vendor-signals.json holds responses from vendors' documentation, from their clients' code
+ * and from their users, each with its source; tests/data/vendor-signals-varied.json the same notations
+ * with other numbers, names, orders and parts missing, and rules between them.
  */
 #include <criterion/criterion.h>
 #include <stdlib.h>

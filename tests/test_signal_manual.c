@@ -2,8 +2,8 @@
  * tests/test_signal_manual.c - the invented vendor of ration-adapter(5): its adapter, as it stands there, does what is said
  * SPDX-License-Identifier: MIT
  *
- * Blocks of the page's examples that begin with a key are the parts of acme.yaml; those that begin with '$' are commands with
- * their input, and the block behind each is what it prints.
+ * Blocks of the page's examples that begin with a key are the parts of acme.yaml; those that begin with
+ * '$' are commands with their input, and the block behind each is what it prints.
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -79,7 +79,10 @@ static void write_parts(unsigned n)
 	policy_write("own/acme.yaml", all, strlen(all));
 }
 
-/* What ration signal prints for the lines between "<<END" and "END", and that what the next block says is in it. */
+/*
+ * What ration signal prints for the lines between "<<END" and "END", and that what the next block says
+ * is in it.
+ */
 static void expect_printed(const char *command, const char *expected)
 {
 	struct adapters *adapters = signal_adapters("own");

@@ -22,7 +22,7 @@ field_read read_mode;
 /* Target: a struct named; its name stays NULL if it is none. */
 field_read read_name;
 
-/* Of numbers that somebody has published: where, when they were read there, what else is to be known. Target: unused. */
+/* Where numbers were published, when they were read there, what else is to be known. Target: unused. */
 field_read read_published_source, read_published_date, read_published_note;
 
 /* Whether it is a text that no error was noted for. */

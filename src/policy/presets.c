@@ -2,9 +2,9 @@
  * policy/presets.c - limits that vendors have published, by name
  * SPDX-License-Identifier: MIT
  *
- * `use: openai/tier-3` stands for the limits of the preset tier-3 in openai.yaml: a file of the policy's own directory of
- * adapters if there is one that has this preset, else of those that are shipped. What the vendor in the policy limits
- * itself under the same name takes the preset's place.
+ * `use: openai/tier-3` stands for the limits of the preset tier-3 in openai.yaml: a file of the
+ * policy's own directory of adapters if there is one that has this preset, else of those that are
+ * shipped. What the vendor in the policy limits itself under the same name takes the preset's place.
  */
 #include <errno.h>
 #include <string.h>

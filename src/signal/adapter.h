@@ -2,9 +2,9 @@
  * signal/adapter.h - adapters: per vendor, where its responses say what
  * SPDX-License-Identifier: MIT
  *
- * One YAML file per vendor, described in ration-adapter(5). Those that are shipped are inside the program; a directory of
- * the operator's may hold others, and replacements. An adapter is read when it is first asked for, and checked as a
- * whole then.
+ * One YAML file per vendor, described in ration-adapter(5). Those that are shipped are inside the
+ * program; a directory of the operator's may hold others, and replacements. An adapter is read when it
+ * is first asked for, and checked as a whole then.
  */
 #ifndef RATION_SIGNAL_ADAPTER_H
 #define RATION_SIGNAL_ADAPTER_H

@@ -2,9 +2,9 @@
  * signal/headers.h - a signal for one's own callers, in the standard's words
  * SPDX-License-Identifier: MIT
  *
- * Whatever the vendor spoke: RateLimit and RateLimit-Policy of draft-ietf-httpapi-ratelimit-headers-10, the older triple
- * for the one limit that is closest to its end, and Retry-After. Everything is rounded so that who goes by it asks for less,
- * or later.
+ * Whatever the vendor spoke: RateLimit and RateLimit-Policy of draft-ietf-httpapi-ratelimit-headers-10,
+ * the older triple for the one limit that is closest to its end, and Retry-After. Everything is rounded
+ * so that who goes by it asks for less, or later.
  */
 #ifndef RATION_SIGNAL_HEADERS_H
 #define RATION_SIGNAL_HEADERS_H

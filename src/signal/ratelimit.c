@@ -68,8 +68,8 @@ static struct text joined(const struct ratelimit *rl, const char *name)
 static struct signal_limit *named(const struct ratelimit *rl, const char *name,
 				  const char *partition)
 {
-	struct signal_limit *limit = limit_named(rl->r->signal, *name ? name : "default", partition,
-						 SIGNAL_UNKNOWN);
+	struct signal_limit *limit =
+		limit_named(rl->r->signal, *name ? name : "default", partition, SIGNAL_UNKNOWN);
 
 	if (!limit)
 		return NULL;
@@ -273,7 +273,10 @@ static int64_t reset_of(const struct ratelimit *rl, uint32_t i)
 	return good ? time_to_ms(us) : SIGNAL_UNKNOWN;
 }
 
-/* Those without a window are values, unless all have one: then the first is. The others are limits of their own. */
+/*
+ * Those without a window are values, unless all have one: then the first is. The others are limits of
+ * their own.
+ */
 static struct numbers without_policies(const struct numbers *all)
 {
 	struct numbers values = {0};

@@ -2,7 +2,8 @@
  * signal/read.h - the parts of reading an adapter: each reads what stands at one place of it
  * SPDX-License-Identifier: MIT
  *
- * The policy compiler's own reader: its schemas, its notes, its arena. Of struct compiler nothing else is used.
+ * The policy compiler's own reader: its schemas, its notes, its arena. Of struct compiler nothing else
+ * is used.
  */
 #ifndef RATION_SIGNAL_READ_H
 #define RATION_SIGNAL_READ_H
@@ -70,7 +71,10 @@ bool read_block(struct compiler *c, const struct node *node, enum signal_block *
 /* read_requests.c. Target: a struct adapter_draft. */
 field_read read_requests;
 
-/* read_adapter.c: a whole file. behind: the one that is shipped, for the parts that the operator's has not; or NULL. */
+/*
+ * read_adapter.c: a whole file. behind: the one that is shipped, for the parts that the operator's has
+ * not; or NULL.
+ */
 void read_adapter(struct adapter_draft *draft, const struct node *root, const struct node *behind);
 
 /* A copy of a list's objects, each of `size` bytes, in a row. */

@@ -2,8 +2,8 @@
  * signal/request.h - what a request is going to cost, and what it did cost
  * SPDX-License-Identifier: MIT
  *
- * Pure functions, as signal_read() is one: what an adapter's `requests` say, see ration-adapter(5). Whatever is in a body,
- * they end soon and never fail.
+ * Pure functions, as signal_read() is one: what an adapter's `requests` say, see ration-adapter(5).
+ * Whatever is in a body, they end soon and never fail.
  */
 #ifndef RATION_SIGNAL_REQUEST_H
 #define RATION_SIGNAL_REQUEST_H
@@ -33,13 +33,17 @@ struct signal_request {
 void request_resource(const struct adapter *adapter, const struct signal_request *request,
 		      char ret_resource[SIGNAL_TEXT_MAX + 1]);
 
-/* Before it is sent. resource: what request_resource() said, or what the key names; its price depends on that. */
+/*
+ * Before it is sent. resource: what request_resource() said, or what the key names; its price depends
+ * on that.
+ */
 void request_estimate(const struct adapter *adapter, const struct signal_request *request,
 		      const char *resource, struct amounts *ret_amounts);
 
 /*
- * After it was answered: from a body that is JSON, or a stream of server-sent events, of which for each number the last
- * event counts that has it. Of a longer stream the last SIGNAL_BODY_MAX bytes are enough.
+ * After it was answered: from a body that is JSON, or a stream of server-sent events, of which for each
+ * number the last event counts that has it. Of a longer stream the last SIGNAL_BODY_MAX bytes are
+ * enough.
  */
 void request_usage(const struct adapter *adapter, const char *body, size_t body_size,
 		   const char *resource, struct amounts *ret_amounts);

@@ -188,8 +188,8 @@ struct adapter {
 bool conditions_hold(struct reading *r, const struct conditions *conditions);
 
 /*
- * The limit of this name, and of this partition and window as far as both are known; a new one if there is none;
- * NULL: no room.
+ * The limit of this name, and of this partition and window as far as both are known; a new one if there
+ * is none; NULL: no room.
  */
 struct signal_limit *limit_named(struct signal *signal, const char *name, const char *partition,
 				 int64_t window_ms);

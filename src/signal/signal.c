@@ -2,7 +2,8 @@
  * signal/signal.c - one response, one signal
  * SPDX-License-Identifier: MIT
  *
- * In this order, because each step needs what the one before found: limits, the first rule that fits, the wait.
+ * In this order, because each step needs what the one before found: limits, the first rule that fits,
+ * the wait.
  */
 #include "signal/signal.h"
 

@@ -2,11 +2,11 @@
  * signal/signal.h - what a response says about the vendor's own view of the quota
  * SPDX-License-Identifier: MIT
  *
- * A pure function: bytes in, struct out. Which vendor writes what where is data: adapters, see signal/adapter.h and
- * ration-adapter(5).
+ * A pure function: bytes in, struct out. Which vendor writes what where is data: adapters, see
+ * signal/adapter.h and ration-adapter(5).
  *
- * Whatever is in the response, reading it ends soon and never fails: what cannot be read is not known. Concurrent
- * calls with one adapter are fine.
+ * Whatever is in the response, reading it ends soon and never fails: what cannot be read is not known.
+ * Concurrent calls with one adapter are fine.
  */
 #ifndef RATION_SIGNAL_SIGNAL_H
 #define RATION_SIGNAL_SIGNAL_H

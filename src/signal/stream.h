@@ -12,8 +12,8 @@
 bool stream_begins(struct text body);
 
 /*
- * The data of the next event at or behind *at that has some; *at moves behind it. Several lines of data are one text, put
- * together in the arena. False: no more, or no memory.
+ * The data of the next event at or behind *at that has some; *at moves behind it. Several lines of data
+ * are one text, put together in the arena. False: no more, or no memory.
  */
 bool stream_next(struct text body, size_t *at, struct arena *arena, struct text *ret_data);
 

@@ -2,8 +2,8 @@
  * signal/structured.h - structured fields of HTTP (RFC 9651)
  * SPDX-License-Identifier: MIT
  *
- * A field is good as a whole or not at all. Texts point into the field. What is beyond the bounds below is checked, but
- * not kept.
+ * A field is good as a whole or not at all. Texts point into the field. What is beyond the bounds below
+ * is checked, but not kept.
  */
 #ifndef RATION_SIGNAL_STRUCTURED_H
 #define RATION_SIGNAL_STRUCTURED_H

@@ -32,8 +32,8 @@ bool value_text(struct reading *r, const struct value *value, const struct vars 
 		struct found *ret);
 
 /*
- * All texts of the first place that has one: lines of a header, members of a list of numbers, what a pointer with * finds.
- * Returns how many, at most VALUE_LINES_MAX; no fallback.
+ * All texts of the first place that has one: lines of a header, members of a list of numbers, what a
+ * pointer with * finds. Returns how many, at most VALUE_LINES_MAX; no fallback.
  */
 uint32_t value_lines(struct reading *r, const struct value *value, const struct vars *vars,
 		     struct found ret[VALUE_LINES_MAX]);

@@ -42,8 +42,8 @@ static bool explicit(const struct wait_step *step, bool in_body)
 }
 
 /*
- * The first that says something wins; but where another one made for it is longer by more than rounding explains, that one
- * does: waiting too long costs a moment, too short a refusal.
+ * The first that says something wins; but where another one made for it is longer by more than rounding
+ * explains, that one does: waiting too long costs a moment, too short a refusal.
  */
 static void wait_value(struct reading *r, const struct wait_step *step)
 {

@@ -9,8 +9,8 @@
  *	{window}				a variable
  *
  * A header's name and a segment of a pointer may have holes, such as x-ratelimit-limit-{name} or
- * x-used-{window:[0-9]+[smhd]}: what stands there becomes the variable. If it has a value already, it must be that one.
- * A segment * is any one, ** any number of them.
+ * x-used-{window:[0-9]+[smhd]}: what stands there becomes the variable. If it has a value already, it
+ * must be that one. A segment * is any one, ** any number of them.
  */
 #ifndef RATION_SIGNAL_WHERE_H
 #define RATION_SIGNAL_WHERE_H
@@ -116,7 +116,10 @@ bool where_each(struct reading *r, const struct where *where, const struct vars 
 bool pointer_each(struct reading *r, const json_t *root, const struct segment *segments, uint32_t n,
 		  const struct vars *vars, bool in_body, found_fn *found, void *user);
 
-/* Cut to `room` - 1 bytes of UTF-8 without control characters; what is none becomes '?'. False: a variable has no value. */
+/*
+ * Cut to `room` - 1 bytes of UTF-8 without control characters; what is none becomes '?'. False: a
+ * variable has no value.
+ */
 bool wording_put(const struct wording *wording, const struct vars *vars, char *buffer, size_t room);
 
 /* The same for one text. */
