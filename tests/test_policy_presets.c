@@ -130,6 +130,7 @@ Test(policy_presets, numbers_of_a_preset)
 	cr_expect_str_eq(blob_text(&blob, l->unit), "tokens");
 	cr_expect_eq(l->numbers.burst, 800000);
 	cr_expect_eq(l->line, 4, "the line that uses it: %u", l->line);
+	cr_expect_eq(l->numbers.margin_ppm, 50000, "the preset's: %u", l->numbers.margin_ppm);
 	expect_limit("gpt", "requests", 5000, 60 * S);
 	expect_limit("hub", "ten_secondly", 100, 10 * S);
 	expect_limit("hub", "search", 5, S);

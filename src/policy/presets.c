@@ -29,7 +29,8 @@ struct preset_file {
 struct use {
 	const struct node *at;
 	struct draft_vendor *vendor;
-	uint32_t n_own; /* of the vendor's limits, the first so many are the policy's own */
+	uint32_t n_own;         /* of the vendor's limits, the first so many are the policy's own */
+	struct written written; /* what the preset says for all its limits */
 };
 
 /* --- what a preset may say --- */
@@ -70,6 +71,11 @@ static void take_limit(struct compiler *c, const struct node *value, void *targe
 		((struct draft_limit *)use->vendor->limits.item[before])->used_at = use->at;
 }
 
+static void read_preset_margin(struct compiler *c, const struct node *value, void *target)
+{
+	read_margin(c, value, &((struct use *)target)->written);
+}
+
 static void take_limits(struct compiler *c, const struct node *value, void *target)
 {
 	schema_items(c, value, "a list of limits", take_limit, target);
@@ -79,6 +85,7 @@ static const struct field preset_fields[] = {
 	{"source", read_published_source, 0, "where the numbers are published", ANYWHERE},
 	{"date", read_published_date, 0, "the day they were read", ANYWHERE},
 	{"note", read_published_note, 0, NULL, ANYWHERE},
+	{"margin", read_preset_margin, 0, NULL, ANYWHERE},
 	{"limits", take_limits, 0, "a list of limits", ANYWHERE},
 };
 static const struct schema preset_schema = SCHEMA("a preset", preset_fields, false);
@@ -223,6 +230,20 @@ static void unknown_preset(struct compiler *c, const struct preset_file *file,
 			 known_words(&c->arena, preset, known, n));
 }
 
+/* What the policy says about the vendor comes before what the preset says. */
+static void use_preset(struct compiler *c, struct use *use, const struct node *preset)
+{
+	struct draft_vendor *vendor = use->vendor;
+	const uint32_t first = vendor->limits.count;
+
+	schema_walk(c, preset, &preset_schema, use);
+	if (vendor->written.at[WRITTEN_MARGIN])
+		return;
+	for (uint32_t i = first; i < vendor->limits.count; i++)
+		written_inherit(&((struct draft_limit *)vendor->limits.item[i])->written,
+				&use->written);
+}
+
 static void use_one(struct compiler *c, struct use *use)
 {
 	const char *slash = is_text(use->at) ? strchr(use->at->text, '/') : NULL;
@@ -242,7 +263,7 @@ static void use_one(struct compiler *c, struct use *use)
 	if (file && file->shipped && !preset)
 		preset = schema_get(file->shipped, slash + 1);
 	if (preset)
-		schema_walk(c, preset, &preset_schema, use);
+		use_preset(c, use, preset);
 	else if (file)
 		unknown_preset(c, file, use->at, slash + 1);
 }
