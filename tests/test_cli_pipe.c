@@ -189,12 +189,14 @@ Test(cli_pipe, bad_lines_do_not_end_it)
 		       "object\"}"},
 		{"{\"id\":\"\xff\"}", "{\"line\":3,\"ok\":false,\"code\":\"unreadable\",\"error\":"
 				      "\"invalid UTF-8, at byte 7\"}"},
-		{"{\"id\":5}", "{\"id\":5,\"ok\":false,\"code\":\"op\",\"error\":\"op: must be "
-			       "acquire, wait, lease, settle, cancel, release or abandon\"}"},
-		{"{\"op\":\"fly\"}", "{\"ok\":false,\"code\":\"op\",\"error\":\"op: must be "
-				     "acquire, wait, lease, settle, cancel, release or abandon\"}"},
+		{"{\"id\":5}",
+		 "{\"id\":5,\"ok\":false,\"code\":\"op\",\"error\":\"op: must be "
+		 "acquire, wait, lease, settle, cancel, release, abandon or observe\"}"},
+		{"{\"op\":\"fly\"}",
+		 "{\"ok\":false,\"code\":\"op\",\"error\":\"op: must be "
+		 "acquire, wait, lease, settle, cancel, release, abandon or observe\"}"},
 		{"{\"op\":7}", "{\"ok\":false,\"code\":\"op\",\"error\":\"op: must be acquire, "
-			       "wait, lease, settle, cancel, release or abandon\"}"},
+			       "wait, lease, settle, cancel, release, abandon or observe\"}"},
 		{"{\"op\":\"settle\"}",
 		 "{\"ok\":false,\"code\":\"invalid\",\"error\":\"ticket: missing\"}"},
 		{"{\"op\":\"settle\",\"ticket\":0}", "{\"ok\":false,\"code\":\"invalid\",\"error\":"
@@ -358,6 +360,37 @@ Test(cli_pipe, a_lease_that_is_abandoned_goes_to_the_next)
 	answer = json_loads(cli_read_line(s.p), 0, NULL);
 	cr_expect(json_is_true(json_object_get(answer, "ok")));
 	json_decref(answer);
+	scene_end(&s);
+}
+
+/* What a vendor answered to a program that did its own HTTP. */
+Test(cli_pipe, what_a_vendor_answered_is_fed_back)
+{
+#define SAID(more)                                                                                 \
+	"{\"op\":\"observe\",\"tenant\":\"o\",\"vendor\":\"hour\",\"class\":\"bulk\"" more "}"
+	struct scene s;
+	json_t *answer;
+
+	scene_begin(&s);
+	ask(&s, "{\"op\":\"acquire\",\"tenant\":\"o\",\"vendor\":\"hour\",\"class\":\"bulk\"}",
+	    "{\"ok\":true,\"ticket\":4096}");
+	cli_write(s.p,
+		  SAID(",\"ticket\":4096,\"status\":429,\"headers\":{\"X-RateLimit-Limit\":\"20\","
+		       "\"X-RateLimit-Remaining\":[\"3\"],\"Retry-After\":\"12\"}") "\n");
+	answer = json_loads(cli_read_line(s.p), 0, NULL);
+	cr_expect(json_is_true(json_object_get(answer, "ok")));
+	cr_expect_eq(json_at(json_object_get(answer, "signal"), "retry_after_ms"), 12000);
+	cr_expect_str_eq(json_string_value(json_object_get(json_object_get(answer, "headers"),
+							   "Retry-After")),
+			 "12");
+	json_decref(answer);
+	expect_left(&s, "o", 3);
+	ask(&s, SAID(",\"ticket\":77,\"status\":200"),
+	    "{\"ok\":false,\"code\":\"ticket\",\"error\":\"no such ticket, or it has ended\"}");
+	ask(&s, SAID(""), "{\"ok\":false,\"code\":\"invalid\",\"error\":\"status: missing\"}");
+	ask(&s, SAID(",\"status\":200,\"headers\":7"),
+	    "{\"ok\":false,\"code\":\"invalid\",\"error\":\"headers is not an object\"}");
+	ask(&s, END("release", "4096"), "{\"ok\":true}");
 	scene_end(&s);
 }
 

@@ -24,6 +24,25 @@ int cli_fail(int status, const char *command, const char *format, ...)
 	return status;
 }
 
+static void print_message(void *user, const struct policy_message *m)
+{
+	(void)user;
+	fputs(m->file, stderr);
+	if (m->line > 0)
+		fprintf(stderr, ":%u:%u", m->line, m->column);
+	fprintf(stderr, ": %s: %s\n", m->severity == POLICY_ERROR ? "error" : "warning", m->text);
+}
+
+int cli_adapters(const char *command, const char *directory, struct adapters **ret_adapters)
+{
+	const int result = adapters_open(directory, print_message, NULL, ret_adapters);
+
+	if (result == 0)
+		return EX_OK;
+	return cli_fail(result == -ENOMEM ? EX_OSERR : EX_NOINPUT, command, "%s: %s",
+			directory ? directory : "adapters", strerror(-result));
+}
+
 int cli_close_stdout(int status, const char *command)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout))

@@ -31,6 +31,8 @@
 
 #include <ration/ration.h>
 
+#include "signal/adapter.h"
+
 /* Every subcommand once: name, one line of help. cmd_NAME() does it. */
 #define CLI_COMMANDS(X)                                                                            \
 	X(run, "send a file of requests, as fast as the quota lets them")                          \
@@ -77,6 +79,9 @@ struct cli_target {
 int cli_attach(const char *command, const struct cli_target *target, uint64_t wait_ns,
 	       struct ration **ret_ration);
 int cli_observe(const char *command, const struct cli_target *target, struct ration **ret_ration);
+
+/* Adapters, those of a directory first (NULL: none). What is wrong with one that is asked for goes to stderr. EX_OK, or as cli_fail(). */
+int cli_adapters(const char *command, const char *directory, struct adapters **ret_adapters);
 
 /* ration_resolve(), tried again while other workers are faster. Anything but 0: no handle, error is filled in. */
 int cli_resolve(struct ration *ration, const struct ration_key *key,

@@ -19,6 +19,7 @@
 #include "cli/cli.h"
 #include "cli/lines.h"
 #include "cli/pipe_hold.h"
+#include "cli/pipe_observe.h"
 #include "client/memory.h"
 #include "http/waker.h"
 
@@ -26,6 +27,7 @@ static const char command[] = "pipe";
 
 struct session {
 	struct ration *ration;
+	struct adapters *adapters;
 	struct table keys; /* struct pipe_key */
 	struct tickets tickets;
 	struct waits waits;
@@ -306,6 +308,25 @@ static json_t *op_abandon(struct session *s, struct request *request)
 	return end_ticket(s, request, ration_abandon);
 }
 
+/* --- what vendors answer --- */
+
+/* The ticket stays: it is ended by one of the others. */
+static json_t *op_observe(struct session *s, struct request *request)
+{
+	const struct ration_ticket *ticket = NULL;
+	json_t *error = NULL;
+	struct pipe_key *key = find_key(s, request, &error);
+
+	if (!key)
+		return error;
+	if (request->ticket) {
+		ticket = tickets_find(&s->tickets, request->ticket);
+		if (!ticket)
+			return no_ticket();
+	}
+	return pipe_observe(key->handle, ticket, s->adapters, request->root);
+}
+
 /* --- lines --- */
 
 /* What a line may ask for. */
@@ -317,7 +338,7 @@ static const struct op {
 	{"acquire", FORM_ACQUIRE, op_acquire}, {"wait", FORM_ACQUIRE, op_wait},
 	{"lease", FORM_ACQUIRE, op_lease},     {"settle", FORM_SETTLE, op_settle},
 	{"cancel", FORM_CANCEL, op_cancel},    {"release", FORM_CANCEL, op_release},
-	{"abandon", FORM_CANCEL, op_abandon},
+	{"abandon", FORM_CANCEL, op_abandon},  {"observe", FORM_OBSERVE, op_observe},
 };
 
 static const struct op *find_op(const json_t *root)
@@ -337,8 +358,8 @@ static json_t *perform(struct session *s, json_t *root, struct request *request)
 
 	if (!op)
 		return answer_error("op",
-				    "op: must be acquire, wait, lease, settle, cancel, release or "
-				    "abandon");
+				    "op: must be acquire, wait, lease, settle, cancel, release, "
+				    "abandon or observe");
 	if (!request_read(root, op->form, request, &error))
 		return answer_error("invalid", error.text);
 	return op->run(s, request);
@@ -441,6 +462,7 @@ static void end(struct session *s)
 		free(key);
 	}
 	table_free(&s->keys);
+	adapters_close(&s->adapters);
 	lines_free(&s->input);
 	buffer_free(&s->output);
 	ration_detach(&s->ration);
@@ -449,7 +471,10 @@ static void end(struct session *s)
 int cmd_pipe(int argc, char **argv)
 {
 	struct cli_target target = {0};
+	const char *directory = NULL;
 	const struct arg options[] = {
+		{"adapters", ARG_TEXT, &directory, 0, "DIR",
+		 "adapters that come before those shipped"},
 		{"policy", ARG_TEXT, &target.policy, 0, "FILE", "a fresh copy of this policy"},
 		{"socket", ARG_TEXT, &target.socket, 0, "PATH", "the supervisor's socket"},
 		{0},
@@ -457,9 +482,9 @@ int cmd_pipe(int argc, char **argv)
 	const struct args args = {
 		.command = command,
 		.operands = "",
-		.summary = "Acquire, wait, lease, settle, cancel, release and abandon over JSON "
-			   "lines on "
-			   "standard input and output.",
+		.summary =
+			"Acquire, wait, lease, settle, cancel, release, abandon, and observe what "
+			"vendors answer,\nover JSON lines on standard input and output.",
 		.options = options,
 	};
 	struct session session = {.input.fd = STDIN_FILENO};
@@ -468,9 +493,13 @@ int cmd_pipe(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	status = cli_attach(command, &target, 0, &session.ration);
-	if (status != EX_OK)
+	status = cli_adapters(command, directory, &session.adapters);
+	if (status == EX_OK)
+		status = cli_attach(command, &target, 0, &session.ration);
+	if (status != EX_OK) {
+		adapters_close(&session.adapters);
 		return status;
+	}
 	signal(SIGPIPE, SIG_IGN);
 	do
 		status = turn(&session);

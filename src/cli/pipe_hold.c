@@ -44,15 +44,30 @@ uint64_t tickets_add(struct tickets *tickets, const struct ration_ticket *ticket
 	return slot->number;
 }
 
-bool tickets_take(struct tickets *tickets, uint64_t number, struct ration_ticket *ret_ticket)
+static uint32_t slot_of(uint64_t number)
 {
-	const uint32_t i = (uint32_t)(number & (PIPE_TICKETS_MAX - 1));
-	struct ticket_slot *slot;
+	return (uint32_t)(number & (PIPE_TICKETS_MAX - 1));
+}
+
+const struct ration_ticket *tickets_find(const struct tickets *tickets, uint64_t number)
+{
+	const uint32_t i = slot_of(number);
 
 	if (number == 0 || i >= tickets->n_slots || tickets->slots[i].number != number)
+		return NULL;
+	return &tickets->slots[i].ticket;
+}
+
+bool tickets_take(struct tickets *tickets, uint64_t number, struct ration_ticket *ret_ticket)
+{
+	const struct ration_ticket *ticket = tickets_find(tickets, number);
+	const uint32_t i = slot_of(number);
+	struct ticket_slot *slot;
+
+	if (!ticket)
 		return false;
 	slot = &tickets->slots[i];
-	*ret_ticket = slot->ticket;
+	*ret_ticket = *ticket;
 	slot->number = 0;
 	slot->next_free = tickets->first_free;
 	tickets->first_free = i + 1;

@@ -39,6 +39,8 @@ bool tickets_full(const struct tickets *tickets);
 uint64_t tickets_add(struct tickets *tickets, const struct ration_ticket *ticket);
 /* Moves it out; false: no such ticket. */
 bool tickets_take(struct tickets *tickets, uint64_t number, struct ration_ticket *ret_ticket);
+/* It stays; NULL: no such ticket. */
+const struct ration_ticket *tickets_find(const struct tickets *tickets, uint64_t number);
 void tickets_free(struct tickets *tickets);
 
 /* One acquire that waits. Costs point into root. */

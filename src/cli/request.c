@@ -207,7 +207,7 @@ static bool read_any(const struct field *field, json_t *value, void *to,
 }
 
 #define TO(member) offsetof(struct request, member)
-#define KEYED      (FORM_RUN | FORM_ACQUIRE)
+#define KEYED      (FORM_RUN | FORM_ACQUIRE | FORM_OBSERVE)
 #define ALL        (FORM_RUN | FORM_PIPE)
 
 static const struct field fields[] = {
@@ -222,12 +222,16 @@ static const struct field fields[] = {
 	{"url", FORM_RUN, FORM_RUN, read_text, TO(url), 65536},
 	{"headers", FORM_RUN, 0, read_headers, TO(headers), 0},
 	{"body", FORM_RUN, 0, read_body, 0, SIZE_MAX},
-	{"cost", KEYED | FORM_SETTLE, 0, read_cost, 0, 0},
+	{"status", FORM_OBSERVE, FORM_OBSERVE, read_any, 0, 0}, /* these as `ration signal` does */
+	{"headers", FORM_OBSERVE, 0, read_any, 0, 0},
+	{"body", FORM_OBSERVE, 0, read_any, 0, 0},
+	{"now", FORM_OBSERVE, 0, read_any, 0, 0},
+	{"cost", FORM_RUN | FORM_ACQUIRE | FORM_SETTLE, 0, read_cost, 0, 0},
 	{"timeout_ms", FORM_RUN, 0, read_ms, TO(timeout_ns), 0},
 	{"deadline_ms", FORM_RUN, 0, read_ms, TO(deadline_ns), 0},
 	{"wait_ms", FORM_ACQUIRE, 0, read_ms, TO(wait_ns), 0},
-	{"ticket", FORM_SETTLE | FORM_CANCEL, FORM_SETTLE | FORM_CANCEL, read_ticket, TO(ticket),
-	 0},
+	{"ticket", FORM_SETTLE | FORM_CANCEL | FORM_OBSERVE, FORM_SETTLE | FORM_CANCEL, read_ticket,
+	 TO(ticket), 0},
 };
 enum { N_FIELDS = sizeof(fields) / sizeof(fields[0]) };
 

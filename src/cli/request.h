@@ -52,7 +52,8 @@ enum request_form {
 	FORM_ACQUIRE = 2,
 	FORM_SETTLE = 4,
 	FORM_CANCEL = 8,
-	FORM_PIPE = FORM_ACQUIRE | FORM_SETTLE | FORM_CANCEL,
+	FORM_OBSERVE = 16,
+	FORM_PIPE = FORM_ACQUIRE | FORM_SETTLE | FORM_CANCEL | FORM_OBSERVE,
 };
 
 /* Any JSON object; NULL and a message if the line is none. The caller decrefs it. */

@@ -20,6 +20,7 @@ static const char command[] = "run";
 struct options {
 	struct cli_target target;
 	uint32_t workers;
+	const char *adapters;
 	const char *in;
 	const char *out;
 	const char *report;
@@ -31,6 +32,8 @@ struct options {
 static int parse(int argc, char **argv, struct options *o)
 {
 	const struct arg table[] = {
+		{"adapters", ARG_TEXT, &o->adapters, 0, "DIR",
+		 "adapters that come before those shipped"},
 		{"policy", ARG_TEXT, &o->target.policy, 0, "FILE",
 		 "share this policy among the workers, without a supervisor"},
 		{"socket", ARG_TEXT, &o->target.socket, 0, "PATH", "the supervisor's socket"},
@@ -61,6 +64,16 @@ static int parse(int argc, char **argv, struct options *o)
 	return args_parse(&args, argc, argv, &operands, &n);
 }
 
+/* Each worker opens it; what is wrong with it is said once. */
+static int check_adapters(const char *directory)
+{
+	struct adapters *adapters = NULL;
+	const int status = cli_adapters(command, directory, &adapters);
+
+	adapters_close(&adapters);
+	return status;
+}
+
 static int check(struct options *o)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -77,7 +90,7 @@ static int check(struct options *o)
 		o->workers = cpus < 1                 ? 1
 			     : cpus > RUN_WORKERS_MAX ? RUN_WORKERS_MAX
 						      : (uint32_t)cpus;
-	return EX_OK;
+	return check_adapters(o->adapters);
 }
 
 static int open_input(struct run *run, const char *path)
@@ -135,6 +148,7 @@ static int start_workers(struct run *run, const struct options *o, struct ration
 		.inherited = o->target.policy && !o->private_copy && !o->no_quota ? ration : NULL,
 		.no_quota = o->no_quota,
 		.journal = run->output.journal,
+		.adapters = o->adapters,
 	};
 	memcpy(run->fleet.close_in_child,
 	       (int[]){fds[0], fds[1], run->input.fd, o->out ? run->output.fd : -1},

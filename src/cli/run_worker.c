@@ -312,8 +312,11 @@ static int fatal(struct worker *w, int code, const char *text)
 
 static int start(struct worker *w)
 {
-	const struct ration_http_options options = {.max_in_flight = RUN_WINDOW};
 	const struct worker_setup *setup = w->setup;
+	const struct ration_http_options options = {
+		.max_in_flight = RUN_WINDOW,
+		.adapters = setup->adapters,
+	};
 	struct ration_error error = {0};
 	int r = 0;
 

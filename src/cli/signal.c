@@ -2,7 +2,6 @@
  * cli/signal.c - ration signal: read what responses say about limits
  * SPDX-License-Identifier: MIT
  */
-#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -112,15 +111,6 @@ static int read_lines(struct reader *reader)
 	return reader->unreadable ? EX_DATAERR : EX_OK;
 }
 
-static void print_message(void *user, const struct policy_message *m)
-{
-	(void)user;
-	fputs(m->file, stderr);
-	if (m->line > 0)
-		fprintf(stderr, ":%u:%u", m->line, m->column);
-	fprintf(stderr, ": %s: %s\n", m->severity == POLICY_ERROR ? "error" : "warning", m->text);
-}
-
 int cmd_signal(int argc, char **argv)
 {
 	const char *directory = NULL;
@@ -144,10 +134,9 @@ int cmd_signal(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	n = adapters_open(directory, print_message, NULL, &reader.adapters);
-	if (n < 0)
-		return cli_fail(n == -ENOMEM ? EX_OSERR : EX_NOINPUT, command, "%s: %s", directory,
-				strerror(-n));
+	status = cli_adapters(command, directory, &reader.adapters);
+	if (status != EX_OK)
+		return status;
 	status = read_lines(&reader);
 	adapters_close(&reader.adapters);
 	return cli_close_stdout(status, command);
