@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "policy/nearest.h"
@@ -117,13 +118,32 @@ static struct source *new_source(struct compiler *c, const char *path)
 }
 
 /* The directory is relative to that of the policy. */
-static const char *own_path(struct compiler *c, const char *name)
+static const char *own_directory(struct compiler *c)
 {
 	const struct node *at = c->adapters_at;
 	const char *policy = at->place.source->path, *slash = strrchr(policy, '/');
 	const int size = at->text[0] == '/' || !slash ? 0 : (int)(slash - policy) + 1;
 
-	return arena_printf(&c->arena, "%.*s%s/%s.yaml", size, policy, at->text, name);
+	return arena_printf(&c->arena, "%.*s%s", size, policy, at->text);
+}
+
+/* Said even if nothing is used of it: a slip would only be seen by what is not in force. */
+static void check_directory(struct compiler *c)
+{
+	const char *directory = c->adapters_at ? own_directory(c) : NULL;
+	struct stat st;
+	int error = 0;
+
+	if (!directory)
+		return;
+	if (stat(directory, &st) < 0)
+		error = errno;
+	else if (!S_ISDIR(st.st_mode))
+		error = ENOTDIR;
+	if (error == 0)
+		return;
+	c->incomplete = true;
+	error_at(c, c->adapters_at, "%s cannot be read: %s", directory, strerror(error));
 }
 
 static void read_own(struct compiler *c, struct preset_file *file, const struct node *use)
@@ -133,7 +153,7 @@ static void read_own(struct compiler *c, struct preset_file *file, const struct 
 
 	if (!c->adapters_at)
 		return;
-	source = new_source(c, own_path(c, file->name));
+	source = new_source(c, arena_printf(&c->arena, "%s/%s.yaml", own_directory(c), file->name));
 	if (!source)
 		return;
 	fd = source_open(source);
@@ -270,6 +290,7 @@ static void use_one(struct compiler *c, struct use *use)
 
 void use_presets(struct compiler *c)
 {
+	check_directory(c);
 	for (uint32_t v = 0; v < c->vendors.count && !c->arena.failed; v++) {
 		struct draft_vendor *vendor = c->vendors.item[v];
 		const uint32_t n_own = vendor->limits.count;
