@@ -180,6 +180,7 @@ static void check_example(void *user, const char *block)
 
 Test(policy_cli, examples_of_the_manual_page)
 {
+	policy_write("adapters.d/acme.yaml", "limits: {}\n", 11);
 	cr_expect_eq(each_example(check_example, NULL), 6);
 }
 
