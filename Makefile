@@ -208,11 +208,11 @@ $(B)/examples/%: $(B)/src/examples/%.o $(B)/libration-http.a $(B)/libration-embe
 # --- packages ---
 
 BUILD_PACKAGES := gcc make pkg-config libc6-dev liburing-dev libcurl4-openssl-dev libbsd-dev \
-	libjansson-dev libpcre2-dev libyaml-dev libglib2.0-dev libsystemd-dev
+	libjansson-dev libpcre2-dev libyaml-dev libglib2.0-dev libsystemd-dev libmicrohttpd-dev
 # clang has its sanitizers in a package of their own. ca-certificates: what libcurl trusts unless told otherwise;
 # procps: the kill that the unit's ExecReload= names.
 TEST_PACKAGES := $(BUILD_PACKAGES) g++ clang libclang-rt-dev musl-tools \
-	libcriterion-dev nginx openssl ca-certificates redis-server strace mandoc systemd procps python3 nodejs tzdata
+	libcriterion-dev nginx prometheus openssl ca-certificates redis-server strace mandoc systemd procps python3 nodejs tzdata
 LINT_PACKAGES := $(BUILD_PACKAGES) clang-format clang-tidy cppcheck universal-ctags
 
 deps:
@@ -237,7 +237,8 @@ check: deps-test
 
 # Few attempts, counters, places in line and cells, so that running out of them is explored too.
 MODEL_FLAGS = -O2 -g -Wno-missing-field-initializers -include tests/model/yield.h -DCAS_ATTEMPTS=3 -DSTAT_CELLS=4u -DQUEUE_PLACES=3u \
-	-DROLLING_CELLS=2u -DROLLING_RING=3u -DNAME_BYTES_MAX=64u
+	-DROLLING_CELLS=2u -DROLLING_RING=3u -DNAME_BYTES_MAX=64u \
+	-DEVENT_CELLS=2u -DEVENT_WORDS=3u
 MODEL_C    := $(call sources,shm)
 MODEL_AREA  = $(firstword $(subst -, ,$(notdir $(basename $(1)))))
 mutate      = MODEL_CC="$(CC) $(filter-out -I%,$(LANGUAGE)) $(MODEL_FLAGS)" MODEL_ENGINE="$(MODEL_ENGINE)" tests/model/mutate.sh $(B)/model

@@ -5,6 +5,7 @@
 #include "shm/check.h"
 
 #include "shm/bucket.h"
+#include "shm/event.h"
 #include "shm/index.h"
 #include "shm/names.h"
 #include "shm/queue.h"
@@ -153,6 +154,8 @@ static void check_worker(struct walk *walk, uint32_t slot)
 		problem(walk, "a worker's line holds another's identity", slot);
 	if (shm_load(&worker->claim) > walk->seg->n_buckets)
 		problem(walk, "a worker claims a record outside the table", slot);
+	if (identity == 0 && walk->quiet && !event_settled(walk->seg, slot))
+		problem(walk, "an event is being written by nobody", slot);
 	for (uint32_t i = 0; i < STAT_CELLS; i++) {
 		const uint64_t cell = shm_load(&walk->seg->regions[slot].stat[i]);
 

@@ -30,6 +30,8 @@ uint64_t seg_fingerprint(void)
 		sizeof(struct seg_waiter),
 		sizeof(struct seg_queue),
 		sizeof(struct seg_contest),
+		sizeof(struct seg_event),
+		sizeof(struct seg_events),
 		offsetof(struct seg_header, sections),
 		offsetof(struct seg_control, wall_offset),
 		offsetof(struct seg_control, horizon),
@@ -39,6 +41,8 @@ uint64_t seg_fingerprint(void)
 		offsetof(struct seg_control, unnamed),
 		offsetof(struct seg_control, lines_freed),
 		offsetof(struct seg_control, name_round),
+		offsetof(struct seg_control, events_dropped),
+		offsetof(struct seg_control, events),
 		offsetof(struct seg_hot, numbers),
 		offsetof(struct seg_hot, generation),
 		offsetof(struct seg_hot, kind),
@@ -56,6 +60,8 @@ uint64_t seg_fingerprint(void)
 		offsetof(struct seg_waiter, arrival),
 		offsetof(struct seg_waiter, wake_at),
 		offsetof(struct seg_waiter, futex),
+		offsetof(struct seg_events, told),
+		offsetof(struct seg_events, cell),
 		STAT_CELLS,
 		TICKS_PER_NS,
 	};
@@ -97,6 +103,7 @@ static uint64_t plan(const struct seg_config *config, struct seg_section section
 		[SEC_EXTENT_OWNERS] = {0, sizeof(shm_half), config->extents},
 		[SEC_QUEUES] = {0, sizeof(struct seg_queue), config->queues},
 		[SEC_CONTESTS] = {0, sizeof(struct seg_contest), SEG_CONTESTS},
+		[SEC_EVENTS] = {0, sizeof(struct seg_events), config->workers},
 	};
 	uint64_t offset = SEG_PAGE;
 
@@ -155,6 +162,7 @@ static void view(void *mem, uint64_t size, uint64_t epoch_ns,
 		.extent_owners = (void *)(base + sections[SEC_EXTENT_OWNERS].offset),
 		.queues = (void *)(base + sections[SEC_QUEUES].offset),
 		.contests = (void *)(base + sections[SEC_CONTESTS].offset),
+		.events = (void *)(base + sections[SEC_EVENTS].offset),
 		.n_heads = sections[SEC_HEADS].count,
 		.n_buckets = sections[SEC_HOT].count,
 		.n_name_heads = sections[SEC_NAME_HEADS].count,

@@ -5,7 +5,7 @@
  * The segment is a header page and a row of sections, each an array of equal cells:
  *
  *	header | control | heads | hot | cold | name heads | workers | regions | extents |
- *	extent owners | queues | contests
+ *	extent owners | queues | contests | events
  *
  *	heads		one word for each hash chain of the index: [tag 32 | bucket + 1, 0 ends it]
  *	hot, cold	bucket i is hot[i] (all an acquire touches) and cold[i] (all the rest)
@@ -14,6 +14,7 @@
  *	regions		one statistics cache for each worker slot (stat.h)
  *	extents		lines for what a record does not hold itself: rings, slots, names (extent.h)
  *	queues		where those who wait for a bucket stand in line (queue.h)
+ *	events		what happened, a ring for each worker slot (event.h)
  *
  * Who writes what stands beside each field. Any worker may scribble over all of it, so nothing read
  * here is used as an index before it is compared with the geometry in `struct seg`, which is
@@ -52,6 +53,7 @@ enum seg_section_id {
 	SEC_EXTENT_OWNERS,
 	SEC_QUEUES,
 	SEC_CONTESTS,
+	SEC_EVENTS,
 	SEC_COUNT,
 	SEC_MAX = 16,
 };
@@ -99,8 +101,12 @@ struct seg_control {
 	shm_word name_full;   /* what no room was found for, and when (names.c) */
 	shm_half name_round;  /* the supervisor's rounds over names in use (names.h) */
 	shm_half reserved0;
-	shm_word learned;     /* times that a share of a limit was learned (learn.h): the supervisor is to look */
-	shm_word reserved[4];
+	shm_word
+		learned; /* times that a share of a limit was learned (learn.h): the supervisor is to look */
+	shm_word events_dropped; /* that found no room (event.h) */
+	shm_half events;         /* how often one was put anywhere: the supervisor is to look */
+	shm_half reserved1;
+	shm_word reserved[2];
 };
 
 /*
@@ -231,6 +237,27 @@ struct seg_contest {
 
 #define SEG_CONTESTS 512u
 
+#ifndef EVENT_CELLS
+#define EVENT_CELLS 16u
+#define EVENT_WORDS 191u
+_Static_assert(8 * (EVENT_WORDS + 1) % SEG_LINE == 0, "no two events share a line");
+#endif
+
+/* One event. Written by whoever claimed it, then freed by the supervisor. */
+struct seg_event {
+	shm_word state;
+	shm_word word[EVENT_WORDS];
+};
+
+/* Written by one worker; emptied by the supervisor, and by whoever reaps it (event.h). */
+struct seg_events {
+	shm_word next; /* events that looked for a cell */
+	shm_half told; /* how often one was put here */
+	shm_half reserved0;
+	shm_word reserved[6];
+	struct seg_event cell[EVENT_CELLS];
+};
+
 _Static_assert(sizeof(struct seg_header) <= SEG_PAGE, "the header fits its page");
 _Static_assert(sizeof(struct seg_control) == (size_t)3 * SEG_LINE, "policy word alone on its line");
 _Static_assert(sizeof(struct seg_hot) == SEG_LINE, "one line for each link of an acquire");
@@ -289,6 +316,7 @@ struct seg {
 	shm_half *extent_owners;
 	struct seg_queue *queues;
 	struct seg_contest *contests;
+	struct seg_events *events;
 	uint32_t n_heads; /* a power of two */
 	uint32_t n_buckets;
 	uint32_t n_name_heads; /* a power of two */

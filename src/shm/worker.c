@@ -4,6 +4,7 @@
  */
 #include "shm/worker.h"
 
+#include "shm/event.h"
 #include "shm/index.h"
 #include "shm/queue.h"
 #include "shm/slots.h"
@@ -15,6 +16,7 @@ void worker_inherit(struct seg *seg, uint32_t slot, uint64_t now, worker_freed *
 	queue_reap(seg, slot, freed, user);
 	stat_spill(seg, slot);
 	index_recover(seg, slot);
+	event_reap(seg, slot);
 }
 
 void worker_reap_telling(struct seg *seg, uint32_t slot, uint64_t now, worker_freed *freed,

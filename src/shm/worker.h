@@ -29,7 +29,7 @@ static inline uint32_t worker_pid(uint64_t identity)
 
 /*
  * Take over what a dead or departed worker left: its leases end (slots_reap()), it waits no longer, counters are spilled, a half-made
- * record is freed, the slot becomes free, last of all: no successor's lease is ended. Harmless to repeat. Supervisor, or the owner of
+ * record is freed, so is the event that it was writing, the slot becomes free, last of all: no successor's lease is ended. Harmless to repeat. Supervisor, or the owner of
  * an embedded segment.
  * freed: called for each bucket where it held slots or stood in line, for whoever may wait there; NULL if nobody is to
  * be told.

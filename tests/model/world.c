@@ -152,6 +152,7 @@ void world_name(uint32_t offset, char *buf, size_t size)
 		NAME(SEC_EXTENTS, "extent"),
 		NAME(SEC_EXTENT_OWNERS, "extent_owner"),
 		NAME(SEC_QUEUES, "queue"),
+		NAME(SEC_EVENTS, "event"),
 #undef NAME
 	};
 	const struct seg_header *header = (const void *)(block + OWN_MAX);
