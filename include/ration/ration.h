@@ -351,6 +351,10 @@ struct ration_signal {
 	enum ration_reach reach;
 	uint64_t retry_in_ns; /* not before; RATION_UNKNOWN: back off */
 	uint32_t n_told;
+	uint32_t
+		attempt; /* 1: the first try; 0: not known. This and headers are for people: see ration(1), events */
+	const char
+		*headers; /* those that speak of limits, as received, no others; NULL: not known */
 	struct ration_told told[RATION_TOLD_MAX];
 };
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "client/attachment.h"
+#include "client/events.h"
 #include "client/memory.h"
 #include "shm/chain.h"
 #include "shm/slots.h"
@@ -305,6 +306,26 @@ static bool where_to_wait(const struct attempt *attempt, struct waiting *waiting
 	return current && waiting->bucket < ration->seg.n_buckets;
 }
 
+/* Classes above the least protected are to have what they want: people are told, once a second for each bucket. */
+static void tell_denied(const struct attempt *attempt, int code,
+			const struct ration_denial *described)
+{
+	struct ration *ration = attempt->handle->ration;
+	const struct draw *draw = &attempt->draw;
+	const bool protects = draw->class_index + 1 < policy_enter(ration)->n_classes;
+	struct ration_denial denial;
+	uint64_t times;
+
+	policy_leave(ration);
+	if (!protects ||
+	    !event_due(ration, EVENT_DENIED, attempt->chain.links[draw->verdict.link].bucket,
+		       draw->class_index, draw->at.now, &times))
+		return;
+	if (!described && !describe(attempt, code == RATION_DENIED, &denial))
+		return;
+	event_tell_denied(attempt->handle, code, described ? described : &denial, times);
+}
+
 /* Whoever stands in line is not denied over and over. */
 static int deny(struct attempt *attempt, int code, struct ration_denial *denial,
 		struct waiting *waiting)
@@ -312,8 +333,10 @@ static int deny(struct attempt *attempt, int code, struct ration_denial *denial,
 	if ((denial && !describe(attempt, code == RATION_DENIED, denial)) ||
 	    (waiting && !where_to_wait(attempt, waiting)))
 		return RATION_CONTENDED;
-	if (!attempt->place)
+	if (!attempt->place) {
 		count_denied(attempt);
+		tell_denied(attempt, code, denial);
+	}
 	return code;
 }
 

@@ -30,6 +30,7 @@ struct policy_view {
 _Static_assert(offsetof(struct policy_view, blob) == 0, "policy_classes()");
 
 #define POLICY_VIEWS 8
+#define EVENTS_DUE   64u
 
 enum registration {
 	UNREGISTERED, /* what a child finds: the page is wiped by fork */
@@ -67,6 +68,8 @@ struct ration {
 	_Atomic int64_t wall_known;    /* what was last found true */
 	_Atomic uint64_t wall_look_at; /* ticks; embedded: when to follow the clock again, */
 	struct wall wall;              /* from here, */
+
+	_Atomic uint64_t due[EVENTS_DUE]; /* events.c: what was told of lately */
 
 	/* policy_view.c */
 	struct policy_view views[POLICY_VIEWS];

@@ -63,17 +63,17 @@ static int send_hello(int socket, const struct wire_hello *hello, int pidfd)
 	return sendmsg(socket, &msg, MSG_NOSIGNAL) == (ssize_t)sizeof(*hello) ? 0 : -errno;
 }
 
-static int say_hello(int socket, bool observer)
+static int say_hello(int socket, enum wire_role role)
 {
 	const struct wire_hello hello = {
 		.head = {.magic = WIRE_MAGIC, .abi = WIRE_ABI, .type = WIRE_HELLO},
 		.state_fingerprint = seg_fingerprint(),
 		.policy_fingerprint = blob_fingerprint(),
-		.role = observer ? ROLE_OBSERVER : ROLE_WORKER,
+		.role = role,
 	};
 	int pidfd = -1, result;
 
-	if (!observer) {
+	if (role == ROLE_WORKER) {
 		pidfd = open_pidfd();
 		if (pidfd < 0)
 			return pidfd;
@@ -183,20 +183,30 @@ static int judge_done(struct answer *answer, ssize_t size, struct ration_error *
 								: judge_answer(answer, size, error);
 }
 
-int converse_set(const char *path, const struct wire_set *set, struct ration_error *error)
+static int connect_to(const char *path, struct ration_error *error)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	struct answer answer = {.state_fd = -1, .policy_fd = -1};
-	ssize_t size = 0;
-	int socket, result;
+	int socket;
 
 	if (strlen(path) >= sizeof(address.sun_path))
 		return explain(error, -ENAMETOOLONG, "%s: longer than a socket's path may be",
 			       path);
 	strcpy(address.sun_path, path);
 	socket = connect_once(&address);
+	return socket < 0
+		       ? explain(error, RATION_ESUPERVISOR, "%s: no supervisor listens here", path)
+		       : socket;
+}
+
+int converse_set(const char *path, const struct wire_set *set, struct ration_error *error)
+{
+	struct answer answer = {.state_fd = -1, .policy_fd = -1};
+	const int socket = connect_to(path, error);
+	ssize_t size = 0;
+	int result;
+
 	if (socket < 0)
-		return explain(error, RATION_ESUPERVISOR, "%s: no supervisor listens here", path);
+		return socket;
 	if (send(socket, set, sizeof(*set), MSG_NOSIGNAL) < 0)
 		result = -errno;
 	else
@@ -227,7 +237,7 @@ int converse(const struct ration *ration, uint64_t budget_ns, struct answer *ans
 			       path);
 	if (socket < 0)
 		return explain(error, socket, "%s: %s", path, ration_strerror(socket));
-	result = say_hello(socket, ration->observer);
+	result = say_hello(socket, ration->observer ? ROLE_OBSERVER : ROLE_WORKER);
 	/* A supervisor that refuses may answer and close before it reads: its reason comes first.
 	 */
 	if (result == 0 || result == -EPIPE || result == -ECONNRESET)
@@ -241,4 +251,49 @@ int converse(const struct ration *ration, uint64_t budget_ns, struct answer *ans
 	answer_close(answer);
 	close(socket);
 	return result;
+}
+
+int converse_events(const char *path, bool follow, struct ration_error *error)
+{
+	const int socket = connect_to(path, error);
+	int result;
+
+	if (socket < 0)
+		return socket;
+	result = say_hello(socket, follow ? ROLE_FOLLOWER : ROLE_READER);
+	/* Refused before it was read: the reason is there. */
+	if (result == 0 || result == -EPIPE || result == -ECONNRESET)
+		return socket;
+	close(socket);
+	return explain(error, result, "%s: %s", path, ration_strerror(result));
+}
+
+/* What is no event is a reason why there is none. */
+static int judge_event(const struct wire_event *event, ssize_t size, struct ration_error *error)
+{
+	const size_t words = (size_t)size / sizeof(event->word[0]);
+	struct answer answer = {.state_fd = -1, .policy_fd = -1};
+
+	if (size > (ssize_t)offsetof(struct wire_event, word) && event->head.magic == WIRE_MAGIC &&
+	    event->head.type == WIRE_EVENT &&
+	    (event->word[0] & 0xffff) == words - offsetof(struct wire_event, word) / 8)
+		return 1;
+	memcpy(&answer.message, event,
+	       (size_t)size < sizeof(answer.message) ? (size_t)size : sizeof(answer.message));
+	return judge_answer(&answer, size, error);
+}
+
+int converse_event(int socket, struct wire_event *ret_event, struct ration_error *error)
+{
+	struct pollfd p = {.fd = socket, .events = POLLIN};
+	ssize_t size;
+
+	do {
+		if (poll(&p, 1, -1) < 0 && errno != EINTR)
+			return explain(error, -errno, "%s", ration_strerror(-errno));
+		size = recv(socket, ret_event, sizeof(*ret_event), MSG_DONTWAIT);
+	} while (size < 0 && (errno == EAGAIN || errno == EINTR));
+	if (size < 0)
+		return explain(error, -errno, "%s", ration_strerror(-errno));
+	return size == 0 ? 0 : judge_event(ret_event, size, error);
 }

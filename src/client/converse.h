@@ -33,4 +33,13 @@ void answer_close(struct answer *answer);
  */
 int converse_set(const char *path, const struct wire_set *set, struct ration_error *ret_error);
 
+/*
+ * Ask a supervisor for its latest events, and those to come if `follow`: a socket for converse_event(), or an error that is
+ * explained.
+ */
+int converse_events(const char *path, bool follow, struct ration_error *ret_error);
+
+/* Wait for the next event: 1, 0 at the end, or an error that is explained. */
+int converse_event(int socket, struct wire_event *ret_event, struct ration_error *ret_error);
+
 #endif

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "client/attachment.h"
+#include "client/events.h"
 #include "client/view.h"
 #include "shm/learn.h"
 #include "shm/rolling.h"
@@ -197,6 +198,28 @@ static void compare(struct told *t)
 	t->most = greater(used, missing);
 }
 
+/* Every response may say the same: people are told once a second. */
+static void tell(const struct told *t, enum event_type type, enum event_number what,
+		 uint64_t number, const char *why)
+{
+	const struct observing *o = t->o;
+	struct event event;
+	uint64_t times;
+
+	if (!event_due(o->ration, type, t->bucket.bucket, CHAIN_CLASS(o->chain.head.flags),
+		       o->at.now, &times))
+		return;
+	event = event_about(o->handle, type);
+	event.number[EVENT_TIMES] = times;
+	event.number[what] = number;
+	if (t->told)
+		event.number[EVENT_REMAINING] = t->told->remaining;
+	event.text[EVENT_LIMIT] = blob_text(o->blob, t->limit->name);
+	event.text[EVENT_UNIT] = blob_text(o->blob, t->limit->unit);
+	event.text[EVENT_WHY] = why;
+	event_tell(o->ration, &event);
+}
+
 /* --- down --- */
 
 static uint64_t window_start_ticks(const struct told *t)
@@ -330,9 +353,15 @@ static void remark(const struct told *t, const struct view_mark *mark)
 static void correct_up(const struct told *t)
 {
 	struct view_mark mark;
+	uint64_t units;
 
-	if (view_mark(&t->o->ration->seg, t->view, &mark) && t->o->ticket && credit(t, &mark) > 0)
-		wake_next(t->o->ration, t->bucket.bucket);
+	if (!view_mark(&t->o->ration->seg, t->view, &mark) || !t->o->ticket)
+		return;
+	units = credit(t, &mark);
+	if (units == 0)
+		return;
+	wake_next(t->o->ration, t->bucket.bucket);
+	tell(t, EVENT_CORRECTED_UP, EVENT_AMOUNT, units, "");
 }
 
 static void touch(const struct told *t)
@@ -371,20 +400,33 @@ static void tell_learned(struct ration *ration)
 	shm_add(&ration->seg.control->learned, 1);
 }
 
+/* The vendor's number is another than the policy's. */
+static void tell_limit(const struct told *t, uint64_t limit)
+{
+	const bool adopts = t->limit->flags & LIMIT_ADOPTS;
+
+	if (adopts)
+		tell_learned(t->o->ration);
+	tell(t, EVENT_LEARNED, EVENT_SIZE, limit,
+	     adopts ? "the vendor's number is used" : "the policy says another, which is used");
+}
+
 static void remember(const struct told *t, uint64_t foreign)
 {
 	struct seg *seg = &t->o->ration->seg;
 	const struct ration_told *told = t->told;
 	uint64_t limit;
 
-	if (foreign > 0)
+	if (foreign > 0) {
 		view_count_foreign(seg, t->view, foreign);
+		tell(t, EVENT_FOREIGN, EVENT_AMOUNT, foreign, "");
+	}
 	view_tell(seg, t->view, VIEW_REMAINING, told->remaining + 1);
 	limit = told_limit(t);
 	if (limit != 0 && view_value(seg, t->view, VIEW_LIMIT) != limit + 1) {
 		view_tell(seg, t->view, VIEW_LIMIT, limit + 1);
-		if (limit != t->numbers->amount && t->limit->flags & LIMIT_ADOPTS)
-			tell_learned(t->o->ration);
+		if (limit != t->numbers->amount)
+			tell_limit(t, limit);
 	}
 	if (told->reset_in_ns != RATION_UNKNOWN)
 		view_tell(seg, t->view, VIEW_RESET,
@@ -471,8 +513,12 @@ static void cut(const struct told *t)
 	const uint64_t next = learn_cut(word, t->o->permit, t->o->at.now, &pace);
 
 	view_count_limited(&ration->seg, t->view);
-	if (next != word && view_change(&ration->seg, t->view, VIEW_LEARNED, word, next))
-		tell_learned(ration);
+	if (next == word || !view_change(&ration->seg, t->view, VIEW_LEARNED, word, next))
+		return;
+	tell_learned(ration);
+	tell(t, EVENT_LEARNED, EVENT_SHARE,
+	     learn_share(next, t->o->at.now, &pace) * PPM / LEARN_ALL,
+	     "refused although there was room");
 }
 
 /* A period with refusals is over: what was accepted of what was sent says how much there is. */
@@ -507,7 +553,7 @@ static bool is_refusal(const struct ration_signal *signal)
 static void observe_refusal(const struct observing *o)
 {
 	const struct link *link = find_culprit(o);
-	struct told t;
+	struct told t = {.told = NULL};
 
 	if (!link || !begin(o, link, &t) ||
 	    !client_view(o->ration, o->handle->field, o->blob, LINK_LIMIT(link->flags), t.bucket,
@@ -522,7 +568,7 @@ static void observe_refusal(const struct observing *o)
 static void observe_accepted(const struct observing *o)
 {
 	for (uint64_t i = 0; i < o->chain.head.n_links; i++) {
-		struct told t;
+		struct told t = {.told = NULL};
 
 		if (alone(&o->chain.links[i]) && begin(o, &o->chain.links[i], &t) &&
 		    client_view_find(o->ration, t.bucket, &t.view) &&
@@ -580,6 +626,8 @@ int ration_observe(struct ration_handle *handle, const struct ration_ticket *tic
 	result = begin_observing(&o);
 	if (result != 0)
 		return result;
+	if (signal->limited)
+		event_tell_limited(handle, signal);
 	o.blob = policy_enter(o.ration);
 	/* Replaced meanwhile: the chain's limits cannot be named any more, and the next response will say it again. */
 	if (o.blob->header->generation == o.chain.head.policy_generation) {

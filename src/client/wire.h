@@ -12,7 +12,10 @@
 #ifndef RATION_CLIENT_WIRE_H
 #define RATION_CLIENT_WIRE_H
 
+#include <stddef.h>
 #include <stdint.h>
+
+#include "shm/layout.h"
 
 #define WIRE_MAGIC UINT32_C(0x4e544152) /* "RATN" */
 #define WIRE_ABI   2u
@@ -24,11 +27,14 @@ enum wire_type {
 	WIRE_POLICY = 4,
 	WIRE_SET = 5,
 	WIRE_DONE = 6,
+	WIRE_EVENT = 7,
 };
 
 enum wire_role {
 	ROLE_WORKER = 1,   /* gets a slot and may write state */
 	ROLE_OBSERVER = 2, /* gets a read-only state, no slot; sends no pidfd */
+	ROLE_READER = 3,   /* gets the latest events, no welcome; sends no pidfd */
+	ROLE_FOLLOWER = 4, /* and those to come, until it hangs up */
 };
 
 struct wire_head {
@@ -92,6 +98,15 @@ struct wire_set {
 	char number[32];
 };
 
+/* Supervisor to reader or follower: as many words as are in use. It has not got `missed` others before this one. */
+struct wire_event {
+	struct wire_head head;
+	int64_t wall_ns; /* when, since 1970 */
+	uint64_t missed;
+	uint64_t word[EVENT_WORDS]; /* event_unpack() */
+};
+
+_Static_assert(offsetof(struct wire_event, word) == 32, "wire format");
 _Static_assert(sizeof(struct wire_hello) == 40, "wire format");
 _Static_assert(sizeof(struct wire_set) == 432, "wire format");
 _Static_assert(sizeof(struct wire_welcome) == 80, "wire format");
