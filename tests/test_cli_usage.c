@@ -15,7 +15,7 @@
 #include "support_rationd.h"
 
 static const char *const commands[] = {"run", "pipe",  "acquire", "status", "explain",
-				       "set", "check", "diff",    "init"};
+				       "set", "check", "diff",    "events", "init"};
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
 Test(cli_usage, help_and_version)

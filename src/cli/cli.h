@@ -40,6 +40,7 @@
 	X(acquire, "take from a key's quota once, for scripts")                                    \
 	X(exec, "run a command that holds a lease, or the only one of its name")                   \
 	X(status, "show every bucket: level, numbers, admitted, denied")                           \
+	X(events, "show what happened: refusals, corrections, denials")                            \
 	X(explain, "say in words which limits a key meets")                                        \
 	X(set, "put a number over the policy's, until it is taken back")                           \
 	X(check, "check a policy file")                                                            \

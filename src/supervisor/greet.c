@@ -213,6 +213,22 @@ static int obey(struct greeting *g, const struct packet *packet, struct refusal 
 	return result;
 }
 
+static int admit_follower(struct greeting *g, const struct packet *packet, struct refusal *refusal)
+{
+	int result;
+
+	if (packet->n_fds > 0)
+		return refuse(refusal, -EPROTO, "a reader of events sends no descriptor");
+	result = follower_add(g->supervisor, g->socket, packet->hello.role == ROLE_FOLLOWER);
+	if (result == -EBUSY)
+		return refuse(refusal, result, "%u others are reading events already",
+			      FOLLOWERS_MAX);
+	if (result < 0)
+		return refuse(refusal, result, "out of memory");
+	g->socket = -1;
+	return 0;
+}
+
 /* On success the socket is not the greeting's any more, or is to be closed (an observer's). */
 static int admit(struct greeting *g, struct packet *packet, struct refusal *refusal)
 {
@@ -238,6 +254,9 @@ static int admit(struct greeting *g, struct packet *packet, struct refusal *refu
 		if (packet->n_fds > 0)
 			return refuse(refusal, -EPROTO, "an observer sends no descriptor");
 		return roster_show(g->supervisor, g->socket, refusal);
+	case ROLE_READER:
+	case ROLE_FOLLOWER:
+		return admit_follower(g, packet, refusal);
 	default:
 		return refuse(refusal, -EPROTO, "there is no role %" PRIu32, packet->hello.role);
 	}

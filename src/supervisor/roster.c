@@ -52,6 +52,8 @@ static void reap(struct supervisor *s, uint32_t slot, const char *why)
 
 	watch->socket = sd_event_source_disable_unref(watch->socket);
 	watch->pidfd = sd_event_source_disable_unref(watch->pidfd);
+	/* Its last words come before the next one's first. */
+	events_drain(s);
 	worker_reap_telling(&s->seg, slot, supervisor_now(s), wake_waiters, s);
 	ledger_take_back(&s->ledger, slot);
 	log_event(LOG_INFO, "%s slot=%u pid=%d uid=%u workers=%u", why, slot, worker.pid,

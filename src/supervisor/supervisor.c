@@ -20,7 +20,7 @@
 #include <ration/ration.h>
 
 /* Descriptors beside those of workers: listening, memory, event loop, timers, log, /proc. */
-#define SPARE_FDS (GREETINGS_MAX + 64)
+#define SPARE_FDS (GREETINGS_MAX + FOLLOWERS_MAX + 64)
 
 static int failed(const char *what, int error)
 {
@@ -154,6 +154,8 @@ static int make_loop(struct supervisor *s)
 		result = patrol_start(s);
 	if (result >= 0)
 		result = wallclock_start(s);
+	if (result >= 0)
+		result = events_start(s);
 	return result < 0 ? failed("event-loop", result) : 0;
 }
 
@@ -182,6 +184,7 @@ static int start(struct supervisor *s)
 /* Workers keep their memory and go on; only new ones find nobody. */
 static void stop(struct supervisor *s)
 {
+	events_stop(s);
 	roster_stop(s);
 	greet_stop(s);
 	ledger_free(&s->ledger);

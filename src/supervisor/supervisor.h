@@ -14,6 +14,7 @@
  *	reload, carry	a new one
  *	tune, patrol	keeping live buckets right
  *	wallclock	which time it is for windows
+ *	events		what workers say happened, and who wants to know
  */
 #ifndef RATION_SUPERVISOR_SUPERVISOR_H
 #define RATION_SUPERVISOR_SUPERVISOR_H
@@ -24,6 +25,7 @@
 #include "client/wall.h"
 #include "shm/layout.h"
 #include "shm/sweep.h"
+#include "supervisor/events.h"
 #include "supervisor/ledger.h"
 #include "supervisor/log.h"
 #include "supervisor/options.h"
@@ -85,6 +87,7 @@ struct supervisor {
 	struct log_limit problems;
 	struct log_limit corrupt;
 	struct patrol patrol;
+	struct events events;
 	struct wall wall;
 	enum wall_event wall_said; /* the last one, so that each is logged once */
 	int64_t wall_latest;       /* for wallclock_latest() */
