@@ -150,6 +150,8 @@ static void add_vendor(struct draft *draft, const struct policy_desc *desc, cons
 		.name = text_of(draft, name),
 		.delay_ns = desc->delay_ns,
 		.clock_skew_ns = desc->clock_skew_ns,
+		.max_block_ns = UINT64_C(90000) * 1000000000,
+		.breaker = {UINT64_C(10000000000), UINT64_C(30000000000), 500000, 10},
 	};
 	for (uint32_t i = 0; i < draft->n_classes; i++)
 		add_run(draft, desc, name, i);

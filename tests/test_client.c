@@ -230,7 +230,7 @@ Test(client, a_denial_names_the_limit_and_when)
 	cr_assert_str_eq(s.denial.limit, "calls");
 	cr_assert_str_eq(s.denial.unit, "requests");
 	cr_assert_eq(s.denial.scope, PER_TENANT);
-	cr_assert_eq(s.denial.reserved, 0);
+	cr_assert_eq(s.denial.block, 0);
 	cr_assert_eq(s.denial.left, 3);
 	cr_assert_eq(s.denial.size, 20);
 	cr_assert_eq(s.denial.needed, 5);

@@ -41,6 +41,7 @@ extern "C" {
 
 enum {
 	RATION_LINKS_MAX = 16, /* buckets that one request may have to pass */
+	RATION_GATES_MAX = 3,  /* blocks that one request may have to pass */
 	RATION_NAME_MAX = 63,  /* bytes in the name of a vendor, class, limit or unit */
 	RATION_KEY_MAX = 256,  /* bytes in a tenant, account or resource */
 };
@@ -55,7 +56,6 @@ enum {
 	RATION_CONTENDED = 3, /* other workers changed the same bucket too often: try again now */
 	RATION_BUSY = 4,      /* too many wait for it already: slow down */
 	RATION_WAITING = 5,   /* stands in line (ration_wait_try() only) */
-	RATION_GIVE_UP = 6,   /* do not try again (ration_retry_again() only) */
 };
 
 /* Errors that errno has no name for. */
@@ -107,13 +107,21 @@ enum {
 	RATION_SCOPE_RESOURCE = 16,
 };
 
-/* Why an acquire was not granted: the limit that is the last to have room again. */
+/* Why nothing passes for a while, if it is no limit. 1 to 6: what the vendor said, as enum ration_limit_class. */
+enum ration_block {
+	RATION_BLOCK_NONE = 0,     /* it is a limit */
+	RATION_BLOCK_BREAKER = 7,  /* too many of the last responses were limited */
+	RATION_BLOCK_OPERATOR = 8, /* somebody blocked it by hand */
+	RATION_BLOCK_VENDOR = 9,   /* the vendor asked for it, and did not say why */
+};
+
+/* Why an acquire was not granted: the limit that is the last to have room again, or a block that is the last to end. */
 struct ration_denial {
 	char vendor[RATION_NAME_MAX + 1]; /* "" for a limit over all vendors */
-	char limit[RATION_NAME_MAX + 1];
+	char limit[RATION_NAME_MAX + 1];  /* "(block)" or "(breaker)" if block is set */
 	char unit[RATION_NAME_MAX + 1];
-	uint32_t scope; /* RATION_SCOPE_* bits of that limit */
-	uint32_t reserved;
+	uint32_t scope;       /* RATION_SCOPE_* bits of that limit */
+	uint32_t block;       /* enum ration_block */
 	uint64_t left;        /* units it has for this class; if they are enough, it is paced */
 	uint64_t size;        /* units it could ever give at once */
 	uint64_t needed;      /* units this acquire needs of it */
@@ -149,7 +157,7 @@ struct ration_ticket {
 	uint64_t expires; /* do not send after this (same measure): the policy's delay has passed */
 	uint32_t flags;   /* RATION_TICKET_* */
 	uint32_t n_links;
-	struct ration_ticket_link links[RATION_LINKS_MAX];
+	struct ration_ticket_link links[RATION_LINKS_MAX + RATION_GATES_MAX];
 };
 
 /*
@@ -371,32 +379,6 @@ struct ration_signal {
  */
 RATION_API int ration_observe(struct ration_handle *handle, const struct ration_ticket *ticket,
 			      const struct ration_signal *signal);
-
-/* The tries of one request. */
-struct ration_retry {
-	uint64_t began_ns; /* CLOCK_BOOTTIME */
-	uint32_t tries;    /* so far */
-	uint32_t reserved;
-	const char *why; /* set with RATION_GIVE_UP: a constant text */
-};
-
-/*
- * A request is about to be tried for the first time: this earns a part of a retry for the budget that all processes share
- * for its vendor and class. What follows goes by the class's `retry` in the policy. Not async-signal-safe, as the next.
- */
-RATION_API void ration_retry_begin(struct ration_handle *handle, struct ration_retry *ret_retry);
-
-/*
- * A try has failed. signal: what was answered; NULL: nothing. repeatable: it did not reach the vendor, or does no harm
- * a second time (GET, PUT, DELETE, a request with an idempotency key); what the vendor refused for a limit was not acted upon,
- * and may be repeated in any case.
- * Returns 0, and a retry was taken from the budget: try again after *ret_wait_ns, on a ticket of its own; or
- * RATION_GIVE_UP; or an error. The wait is the vendor's, if it says one, else any time up to a bound that doubles.
- */
-RATION_API RATION_MUST_CHECK int ration_retry_again(struct ration_handle *handle,
-						    struct ration_retry *retry,
-						    const struct ration_signal *signal,
-						    bool repeatable, uint64_t *ret_wait_ns);
 
 /*
  * Write a denial as one line, such as

@@ -10,6 +10,7 @@
 
 #include "client/attachment.h"
 #include "client/events.h"
+#include "client/gate.h"
 #include "client/memory.h"
 #include "shm/chain.h"
 #include "shm/slots.h"
@@ -66,6 +67,27 @@ static bool head_holds(const struct ration *ration, const struct chain_head *hea
 	       head->policy_generation == atomic_load(&ration->policy_generation);
 }
 
+/* Whether no gate was made since they were looked for. */
+static bool gates_known(const struct ration *ration, const struct chain_head *head)
+{
+	return head->gates == shm_half_load(&ration->seg.control->gates);
+}
+
+static bool gates_calm(const struct ration_handle *handle, uint32_t n, uint64_t now)
+{
+	const struct seg *seg = &handle->ration->seg;
+
+	for (uint32_t i = 0; i < n && i < RATION_GATES_MAX; i++) {
+		const struct bucket_ref gate = handle_gate(handle, i);
+
+		if (gate.bucket >= seg->n_buckets ||
+		    !gate_calm(shm_load(&seg->hot[gate.bucket].state[0]), now) ||
+		    shm_half_load(&seg->hot[gate.bucket].generation) != gate.generation)
+			return false;
+	}
+	return true;
+}
+
 /* Begin a ticket with the chain that the handle holds, and look at each link on the way. */
 static enum prepared prepare(const struct ration_handle *handle, const struct costs *costs,
 			     uint64_t now, uint64_t begun, struct chain_head *head,
@@ -77,9 +99,10 @@ static enum prepared prepare(const struct ration_handle *handle, const struct co
 
 	ticket->n_links = 0;
 	*head = handle_head(handle);
-	if (!head_holds(ration, head))
+	if (!head_holds(ration, head) || !gates_known(ration, head))
 		return OUT_OF_DATE;
-	if (!(head->flags & CHAIN_PLAIN))
+	if ((head->flags & (CHAIN_PLAIN | CHAIN_GATES)) != CHAIN_PLAIN &&
+	    !(head->flags & CHAIN_PLAIN && gates_calm(handle, chain_gates(head), now)))
 		return PREPARED;
 	class_index = CHAIN_CLASS(head->flags);
 	for (size_t i = 0; i < head->n_links; i++) {
@@ -183,10 +206,13 @@ int client_chain(struct ration_handle *handle, int64_t wall, bool anew, struct c
 {
 	int result;
 
-	if (!anew && handle_copy(handle, chain) && head_holds(handle->ration, &chain->head) &&
-	    holds_at(&chain->head, wall))
+	if (anew || !handle_copy(handle, chain) || !head_holds(handle->ration, &chain->head) ||
+	    !holds_at(&chain->head, wall))
+		result = resolve_chain(handle, chain, NULL);
+	else if (gates_known(handle->ration, &chain->head))
 		return 0;
-	result = resolve_chain(handle, chain, NULL);
+	else
+		result = gates_resolve(handle, chain);
 	if (result == 0)
 		handle_publish(handle, chain);
 	return result;
@@ -212,6 +238,15 @@ static struct instant time_of(const struct attempt *attempt, uint64_t now)
 	return holds_at(head, at.wall) ? at : attempt->draw.at;
 }
 
+/* By which a gate that was lifted tells apart those who come: the same until it has passed. */
+static uint64_t seed_of(const struct attempt *attempt)
+{
+	const uint64_t who = atomic_load(&attempt->handle->ration->identity);
+
+	return who ^
+	       (attempt->place ? attempt->place->arrival : (uint64_t)(uintptr_t)attempt->handle);
+}
+
 static int begin(struct attempt *attempt, bool anew, uint64_t now)
 {
 	/* cppcheck-suppress ctuuninitvar ; what is read of it has been filled in */
@@ -225,7 +260,8 @@ static int begin(struct attempt *attempt, bool anew, uint64_t now)
 		return result;
 	draw->at = time_of(attempt, now);
 	draw->links = attempt->chain.links;
-	draw->n_links = (uint32_t)attempt->chain.head.n_links;
+	draw->n_links = attempt->chain.head.n_links + chain_gates(&attempt->chain.head);
+	draw->seed = seed_of(attempt);
 	draw->class_index = CHAIN_CLASS(attempt->chain.head.flags);
 	draw->place = attempt->place;
 	draw->alone = false;
@@ -243,6 +279,19 @@ static void copy_name(char to[RATION_NAME_MAX + 1], const char *from)
 	to[RATION_NAME_MAX] = '\0';
 }
 
+static void describe_limit(const struct blob *blob, const struct link *link,
+			   const struct shortage *why, struct ration_denial *denial)
+{
+	const struct blob_limit *l = &blob->limits[LINK_LIMIT(link->flags)];
+
+	copy_name(denial->vendor, blob_text(blob, l->vendor));
+	copy_name(denial->limit, blob_text(blob, l->name));
+	copy_name(denial->unit, blob_text(blob, l->unit));
+	denial->scope = l->scope;
+	denial->block = RATION_BLOCK_NONE;
+	denial->left = why->left;
+}
+
 /* False if the policy has just been replaced, so that the chain's limit cannot be named. */
 static bool describe(const struct attempt *attempt, bool ever, struct ration_denial *denial)
 {
@@ -253,15 +302,12 @@ static bool describe(const struct attempt *attempt, bool ever, struct ration_den
 	const bool current = blob->header->generation == attempt->chain.head.policy_generation;
 
 	if (current) {
-		const struct blob_limit *l =
-			&blob->limits[LINK_LIMIT(attempt->chain.links[verdict->link].flags)];
-
-		copy_name(denial->vendor, blob_text(blob, l->vendor));
-		copy_name(denial->limit, blob_text(blob, l->name));
-		copy_name(denial->unit, blob_text(blob, l->unit));
-		denial->scope = l->scope;
-		denial->reserved = 0;
-		denial->left = verdict->why.left;
+		if (verdict->link >= attempt->chain.head.n_links)
+			gate_describe(attempt->handle, &attempt->chain.links[verdict->link],
+				      verdict->why.left, denial);
+		else
+			describe_limit(blob, &attempt->chain.links[verdict->link], &verdict->why,
+				       denial);
 		denial->size = verdict->why.size;
 		denial->needed = verdict->needed;
 		denial->retry_in_ns = 0;
@@ -298,6 +344,9 @@ static bool where_to_wait(const struct attempt *attempt, struct waiting *waiting
 		waiting->bucket = chain_line(&attempt->draw, verdict->link, &waiting->class_index);
 		waiting->kind = LINK_KIND(attempt->chain.links[verdict->link].flags);
 		waiting->units = units > UINT32_MAX ? UINT32_MAX : (uint32_t)units;
+		waiting->sooner = waiting->kind == KIND_SLOTS ||
+				  (waiting->kind == KIND_GATE &&
+				   GATE_PHASE(verdict->why.left) == GATE_PROBING);
 		waiting->retry_at = verdict->why.retry_at;
 	}
 	policy_leave(ration);
@@ -348,7 +397,9 @@ static void count_shadow(const struct attempt *attempt)
 	const uint32_t classes = KIND_RECENT(shm_half_load(&ration->seg.hot[link->bucket].kind));
 	const struct blob *blob = policy_enter(ration);
 
-	if (blob->header->generation == attempt->chain.head.policy_generation)
+	/* No class contests a gate. */
+	if (LINK_KIND(link->flags) != KIND_GATE &&
+	    blob->header->generation == attempt->chain.head.policy_generation)
 		contest_count(&ration->seg,
 			      client_contest_key(blob, LINK_LIMIT(link->flags),
 						 attempt->draw.class_index),
@@ -529,7 +580,7 @@ static bool ticket_ok(struct ration *ration, const struct ration_ticket *ticket)
 	if (atomic_load_explicit(&ration->process->registration, memory_order_acquire) !=
 		    REGISTERED ||
 	    ticket->owner == 0 || ticket->owner != atomic_load(&ration->identity) ||
-	    ticket->n_links > RATION_LINKS_MAX)
+	    ticket->n_links > CHAIN_LINKS_MAX)
 		return false;
 	for (uint32_t i = 0; i < ticket->n_links; i++) {
 		if (ticket->links[i].bucket >= ration->seg.n_buckets)
@@ -588,6 +639,7 @@ int ration_settle(struct ration *ration, struct ration_ticket *ticket,
 		return -EINVAL;
 	for (uint32_t i = 0; i < ticket->n_links; i++)
 		settle_link(ration, ticket, i, &read);
+	gates_answered(ration, ticket);
 	return end(ticket, release(ration, ticket));
 }
 
@@ -606,6 +658,7 @@ int ration_release(struct ration *ration, struct ration_ticket *ticket)
 {
 	if (!ticket_ok(ration, ticket))
 		return -EINVAL;
+	gates_answered(ration, ticket);
 	return end(ticket, release(ration, ticket));
 }
 

@@ -86,20 +86,29 @@ struct chain_head {
 	uint64_t policy_generation; /* 0: never resolved */
 	uint64_t delay;             /* ticks that a ticket is good for */
 	uint32_t serial;
-	uint32_t flags; /* CHAIN_* */
-	uint64_t n_links;
+	uint32_t flags;   /* CHAIN_* */
+	uint32_t n_links; /* gates are links behind those */
+	uint32_t gates;   /* seg_control.gates when they were looked for */
 	int64_t from,
 		until; /* CHAIN_WALL: wall clock times between which it is as resolved, ns since 1970 */
 };
 
-#define CHAIN_CLASS(flags) ((flags)&7)
-#define CHAIN_PLAIN        UINT32_C(0x08) /* every link is plain (shm/chain.h) */
-#define CHAIN_WALL         UINT32_C(0x10) /* windows, or a mode that depends on the time of day */
-#define CHAIN_SLOTS        UINT32_C(0x20) /* takes leases */
+#define CHAIN_CLASS(flags)   ((flags)&7)
+#define CHAIN_PLAIN          UINT32_C(0x08) /* every link is plain (shm/chain.h) */
+#define CHAIN_WALL           UINT32_C(0x10) /* windows, or a mode that depends on the time of day */
+#define CHAIN_SLOTS          UINT32_C(0x20) /* takes leases */
+#define CHAIN_HEEDLESS       UINT32_C(0x40) /* gates only tell: shadow */
+#define CHAIN_GATES          UINT32_C(0x80) /* there are some; how many stands above it */
+#define CHAIN_N_GATES(flags) ((flags) >> 8)
+
+static inline uint32_t chain_gates(const struct chain_head *head)
+{
+	return CHAIN_N_GATES(head->flags);
+}
 
 struct chain {
 	struct chain_head head;
-	struct link links[RATION_LINKS_MAX];
+	struct link links[CHAIN_LINKS_MAX];
 };
 
 /*
@@ -111,7 +120,8 @@ struct chain {
 #define LINK_SHAPE_WORDS  6
 #define CHAIN_LINK_AT(i)  (CHAIN_HEAD_WORDS + (i)*LINK_WORDS)
 #define CHAIN_SHAPE_AT(i) (CHAIN_LINK_AT(RATION_LINKS_MAX) + (i)*LINK_SHAPE_WORDS)
-#define CHAIN_WORDS       CHAIN_SHAPE_AT(RATION_LINKS_MAX)
+#define CHAIN_GATE_AT(i)  (CHAIN_SHAPE_AT(RATION_LINKS_MAX) + (i))
+#define CHAIN_WORDS       CHAIN_GATE_AT(RATION_GATES_MAX)
 
 struct ration_handle {
 	struct ration *ration;
@@ -184,14 +194,15 @@ static inline uint64_t handle_word(const struct ration_handle *handle, size_t i)
 
 static inline struct chain_head handle_head(const struct ration_handle *handle)
 {
-	const uint64_t word = handle_word(handle, 2);
+	const uint64_t word = handle_word(handle, 2), counts = handle_word(handle, 3);
 
 	return (struct chain_head){
 		.policy_generation = handle_word(handle, 0),
 		.delay = handle_word(handle, 1),
 		.serial = (uint32_t)word,
 		.flags = (uint32_t)(word >> 32),
-		.n_links = handle_word(handle, 3),
+		.n_links = (uint32_t)counts,
+		.gates = (uint32_t)(counts >> 32),
 		.from = (int64_t)handle_word(handle, 4),
 		.until = (int64_t)handle_word(handle, 5),
 	};
@@ -213,6 +224,14 @@ static inline struct link handle_link(const struct ration_handle *handle, size_t
 		.ticks = handle_word(handle, at + 4),
 		.room = handle_word(handle, at + 5),
 	};
+}
+
+/* A gate that the key has to pass. */
+static inline struct bucket_ref handle_gate(const struct ration_handle *handle, size_t i)
+{
+	const uint64_t word = handle_word(handle, CHAIN_GATE_AT(i));
+
+	return (struct bucket_ref){(uint32_t)word, (uint32_t)(word >> 32)};
 }
 
 /* The fence pairs with the one in handle_publish(): no word newer than `begun` goes unnoticed. */
@@ -239,6 +258,7 @@ struct waiting {
 	uint32_t class_index; /* as whom */
 	uint32_t bound;       /* so many of that class may wait; 0: as many as there are places */
 	uint32_t units;       /* saturated */
+	bool sooner;          /* perhaps: nobody knows when */
 	uint64_t retry_at;    /* ticks */
 };
 

@@ -68,6 +68,10 @@ const char *client_handle_field(const struct ration_handle *handle, enum key_fie
 struct hash128 client_identity(const struct blob *blob, uint32_t limit,
 			       const char *const field[KEY_FIELDS]);
 
+/* The same of a gate (shm/gate.h): which fields it is counted per, and their values. */
+struct hash128 client_gate_identity(const struct blob *blob, uint32_t scope,
+				    const char *const field[KEY_FIELDS]);
+
 /* The socket that ration_attach(NULL, ...) would use: the first of its places that exists, else the
  * last. */
 const char *client_socket_path(char *buf, size_t size);

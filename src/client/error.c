@@ -19,7 +19,6 @@ static const struct {
 	{RATION_CONTENDED, "other workers were faster too often, try again now"},
 	{RATION_BUSY, "too many wait for it already"},
 	{RATION_WAITING, "stands in line"},
-	{RATION_GIVE_UP, "not to be tried again"},
 	{RATION_ESUPERVISOR, "no supervisor listens on the socket"},
 	{RATION_ELAYOUT, "library and supervisor differ in memory layout"},
 	{RATION_ENOTREADY, "the segment is not completely made"},
@@ -107,6 +106,14 @@ static void append_duration(char *buf, size_t size, size_t *used, uint64_t ns)
 		       units[i].name);
 }
 
+static void append_room(char *buf, size_t size, size_t *used, const struct ration_denial *denial)
+{
+	append(buf, size, used, ": %" PRIu64 " of %" PRIu64, denial->left, denial->size);
+	if (strcmp(denial->unit, "requests") != 0)
+		append(buf, size, used, " %s", denial->unit);
+	append(buf, size, used, " left, needs %" PRIu64 "; ", denial->needed);
+}
+
 /* "(tenant acme, account a1)": whose bucket it is. The vendor is named already. */
 static void append_scope(char *buf, size_t size, size_t *used, const struct ration_denial *denial,
 			 const struct ration_handle *handle)
@@ -128,6 +135,26 @@ static void append_scope(char *buf, size_t size, size_t *used, const struct rati
 		append(buf, size, used, ")");
 }
 
+/* "the vendor limits its rate"; why there is no more to say of it than when it is over. */
+static const char *block_text(uint32_t block)
+{
+	static const char *const texts[] = {
+		[RATION_LIMIT_RATE] = "blocked: the vendor limits the rate",
+		[RATION_LIMIT_QUOTA] = "blocked: the vendor says the quota is used up",
+		[RATION_LIMIT_CONCURRENCY] = "blocked: the vendor has too many at a time",
+		[RATION_LIMIT_COST] = "blocked: the vendor says it costs too much",
+		[RATION_LIMIT_OVERLOAD] = "blocked: the vendor is overloaded",
+		[RATION_LIMIT_BILLING] = "blocked: the vendor asks for payment",
+		[RATION_BLOCK_BREAKER] = "too many of the last responses were limited",
+		[RATION_BLOCK_OPERATOR] = "blocked by an operator",
+		[RATION_BLOCK_VENDOR] = "blocked: the vendor asks for a pause",
+	};
+
+	return block < sizeof(texts) / sizeof(texts[0]) && texts[block]
+		       ? texts[block]
+		       : texts[RATION_BLOCK_VENDOR];
+}
+
 int ration_denial_text(const struct ration_denial *denial, const struct ration_handle *handle,
 		       char *buf, size_t size)
 {
@@ -137,10 +164,10 @@ int ration_denial_text(const struct ration_denial *denial, const struct ration_h
 	append(buf, size, &used, "denied: %s%s%s", denial->vendor, *denial->vendor ? "/" : "",
 	       denial->limit);
 	append_scope(buf, size, &used, denial, handle);
-	append(buf, size, &used, ": %" PRIu64 " of %" PRIu64, denial->left, denial->size);
-	if (strcmp(denial->unit, "requests") != 0)
-		append(buf, size, &used, " %s", denial->unit);
-	append(buf, size, &used, " left, needs %" PRIu64 "; ", denial->needed);
+	if (denial->block != RATION_BLOCK_NONE)
+		append(buf, size, &used, ": %s; ", block_text(denial->block));
+	else
+		append_room(buf, size, &used, denial);
 	/* There is enough of it: the rest of the period is to have some, too. */
 	if (ever && denial->left >= denial->needed)
 		append(buf, size, &used, "paced, ");

@@ -25,6 +25,8 @@ static bool plausible(const struct ration *ration, const struct link *link)
 		return window_plausible(hot, UINT64_MAX, client_now(ration));
 	case KIND_ROLLING:
 		return rolling_plausible(&ration->seg, link->bucket, client_now(ration));
+	case KIND_GATE:
+		return gate_plausible(&ration->seg, link->bucket, client_now(ration));
 	default:
 		return true;
 	}
@@ -42,6 +44,8 @@ static bool repair(struct ration *ration, const struct link *link)
 	case KIND_ROLLING:
 		return rolling_repair(&ration->seg, link->bucket, link->shape[ROLLING_CELL_TICKS],
 				      client_now(ration));
+	case KIND_GATE:
+		return gate_repair(&ration->seg, link->bucket, client_now(ration));
 	default:
 		return false;
 	}
@@ -75,7 +79,7 @@ int mend_corrupt(struct ration_handle *handle, const struct link *link)
 	shm_add(&ration->seg.control->corrupt, 1);
 	if (ration->socket >= 0)
 		return RATION_ECORRUPT;
-	mended = mend_numbers(handle, link);
+	mended = LINK_KIND(link->flags) != KIND_GATE && mend_numbers(handle, link);
 	if (repair(ration, link))
 		mended = true;
 	if (mended)

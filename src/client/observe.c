@@ -12,6 +12,7 @@
 
 #include "client/attachment.h"
 #include "client/events.h"
+#include "client/gate.h"
 #include "client/view.h"
 #include "shm/learn.h"
 #include "shm/rolling.h"
@@ -640,5 +641,5 @@ int ration_observe(struct ration_handle *handle, const struct ration_ticket *tic
 			observe_accepted(&o);
 	}
 	policy_leave(o.ration);
-	return 0;
+	return gate_observe(handle, ticket, signal, o.at.now);
 }

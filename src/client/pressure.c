@@ -47,6 +47,24 @@ static bool stands_alone(const struct link *link)
 	return !(link->flags & (LINK_BACKING | LINK_OR | LINK_SHADOW));
 }
 
+/* A block that does not end yet leaves nothing. */
+static bool gates_pass(const struct ration *ration, const struct chain *chain,
+		       const struct instant *at)
+{
+	const struct demand demand = {.units = 1};
+	struct shortage why;
+	struct taken taken;
+
+	for (uint32_t i = 0; i < chain_gates(&chain->head); i++) {
+		const struct link *gate = &chain->links[chain->head.n_links + i];
+
+		if (!(gate->flags & LINK_SHADOW) &&
+		    gate_look(&ration->seg, gate, &demand, at, &taken, &why) == TAKE_WAIT)
+			return false;
+	}
+	return true;
+}
+
 static int chain_pressure(struct ration *ration, const struct chain *chain,
 			  const struct instant *at)
 {
@@ -62,6 +80,8 @@ static int chain_pressure(struct ration *ration, const struct chain *chain,
 	uint32_t most = 0;
 
 	policy_leave(ration);
+	if (!gates_pass(ration, chain, at))
+		return 2 * HALF;
 	for (uint32_t i = 0; i < draw.n_links; i++) {
 		const uint32_t pressure = stands_alone(&chain->links[i])
 						  ? link_pressure(&ration->seg, &draw, i, bound)

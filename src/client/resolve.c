@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "client/attachment.h"
+#include "client/gate.h"
 #include "shm/index.h"
 #include "shm/rolling.h"
 #include "shm/slots.h"
@@ -68,11 +69,16 @@ void handle_publish(struct ration_handle *handle, const struct chain *chain)
 	put(handle, 0, chain->head.policy_generation);
 	put(handle, 1, chain->head.delay);
 	put(handle, 2, halves(chain->head.serial, chain->head.flags));
-	put(handle, 3, chain->head.n_links);
+	put(handle, 3, halves(chain->head.n_links, chain->head.gates));
 	put(handle, 4, (uint64_t)chain->head.from);
 	put(handle, 5, (uint64_t)chain->head.until);
 	for (size_t i = 0; i < chain->head.n_links; i++)
 		put_link(handle, i, &chain->links[i]);
+	for (size_t i = 0; i < chain_gates(&chain->head); i++) {
+		const struct link *gate = &chain->links[chain->head.n_links + i];
+
+		put(handle, CHAIN_GATE_AT(i), halves(gate->bucket, gate->generation));
+	}
 	atomic_store_explicit(&handle->sequence, halves((uint32_t)odd + 1, pid),
 			      memory_order_release);
 }
@@ -82,7 +88,8 @@ bool handle_copy(const struct ration_handle *handle, struct chain *ret_chain)
 	const uint64_t begun = handle_begin(handle);
 
 	ret_chain->head = handle_head(handle);
-	if (ret_chain->head.n_links > RATION_LINKS_MAX)
+	if (ret_chain->head.n_links > RATION_LINKS_MAX ||
+	    chain_gates(&ret_chain->head) > RATION_GATES_MAX)
 		return false;
 	for (size_t i = 0; i < ret_chain->head.n_links; i++) {
 		struct link *link = &ret_chain->links[i];
@@ -92,6 +99,9 @@ bool handle_copy(const struct ration_handle *handle, struct chain *ret_chain)
 		for (size_t k = 0; k < LINK_SHAPE_WORDS - 1; k++)
 			link->shape[k] = handle_word(handle, CHAIN_SHAPE_AT(i) + 1 + k);
 	}
+	for (size_t i = 0; i < chain_gates(&ret_chain->head); i++)
+		gates_link(&ret_chain->head, handle_gate(handle, i),
+			   &ret_chain->links[ret_chain->head.n_links + i]);
 	return handle_same(handle, begun);
 }
 
@@ -151,6 +161,20 @@ struct hash128 client_identity(const struct blob *blob, uint32_t limit,
 	add_string(&bytes, blob_text(blob, l->name));
 	for (int i = 0; i < KEY_FIELDS; i++)
 		add_string(&bytes, l->scope & 1u << i ? field[i] : "");
+	identity = hash_keyed(blob->header->hash_key, bytes.data, bytes.used);
+	if (identity.word[0] == 0 && identity.word[1] == 0)
+		identity.word[0] = 1;
+	return identity;
+}
+
+struct hash128 client_gate_identity(const struct blob *blob, uint32_t scope,
+				    const char *const field[KEY_FIELDS])
+{
+	struct bytes bytes = {.used = 2, .data = {KIND_GATE, (unsigned char)scope}};
+	struct hash128 identity;
+
+	for (int i = 0; i < KEY_FIELDS; i++)
+		add_string(&bytes, scope & 1u << i ? field[i] : "");
 	identity = hash_keyed(blob->header->hash_key, bytes.data, bytes.used);
 	if (identity.word[0] == 0 && identity.word[1] == 0)
 		identity.word[0] = 1;
@@ -270,14 +294,15 @@ static void shape_link(const struct resolving *res, const struct blob_limit *lim
 	link->mark = by_class;
 }
 
-/* Whether policy, class and limit all mean it just now, as far as the class is concerned. */
+/* Whether policy, class and limit (NULL: a gate) all mean it just now, as far as the class is concerned. */
 static bool enforced(const struct resolving *res, const struct blob_limit *limit,
 		     struct chain_head *head)
 {
+	static const struct blob_rules always = {0, 0};
 	const struct blob_rules *const rules[] = {
 		&res->blob->header->mode,
 		&res->blob->classes[res->class_index].mode,
-		&limit->mode,
+		limit ? &limit->mode : &always,
 	};
 	bool all = true;
 
@@ -395,7 +420,9 @@ static int resolve_in(struct resolving *res, struct chain *chain)
 		if (result != 0)
 			return result;
 	}
-	return 0;
+	if (!enforced(res, NULL, &chain->head))
+		chain->head.flags |= CHAIN_HEEDLESS;
+	return gates_find(res->ration, blob, res->field, chain);
 }
 
 int resolve_chain(struct ration_handle *handle, struct chain *ret_chain, struct ration_error *error)

@@ -100,6 +100,7 @@ static enum take take(struct ration *ration, struct bucket_ref ref, uint64_t now
 		.generation = ref.generation,
 		.kind = KIND_SLOTS,
 		.units = 1,
+		.sooner = true,
 		.retry_at = draw.verdict.why.retry_at,
 	};
 	return result;

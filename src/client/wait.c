@@ -195,7 +195,7 @@ static uint64_t look_again_at(const struct trying *t, const struct waiting *wait
 
 	if (waiting->kind == KIND_SLOTS)
 		return ahead->waiters == 1 || first ? now + 2 * QUEUE_GRACE : UINT64_MAX;
-	if (turn_stays(t, ahead, now))
+	if (waiting->kind != KIND_GATE && turn_stays(t, ahead, now))
 		return now + ahead->coming * (QUEUE_GRACE / 16);
 	if (t->early && ahead->coming > 0)
 		return now + QUEUE_GRACE + 1;
@@ -229,11 +229,11 @@ static const uint32_t *plain(const shm_half *word)
 	return (const uint32_t *)(uintptr_t)word;
 }
 
-/* Not by the deadline. Of slots nobody knows when they are free before they are. */
+/* Not by the deadline. Of slots nobody knows when they are free before they are, and of probes when they come back. */
 static bool too_late(const struct trying *t, const struct waiting *waiting)
 {
 	return client_boot_ns(t->ration, waiting->retry_at) > t->deadline_ns &&
-	       (waiting->kind != KIND_SLOTS || clock_boot_ns() >= t->deadline_ns);
+	       (!waiting->sooner || clock_boot_ns() >= t->deadline_ns);
 }
 
 /* The word as it is before the try: what changes it later ends the sleep. */

@@ -148,12 +148,22 @@ static bool classes_ok(const struct blob *blob)
 	return true;
 }
 
+static bool gates_ok(const struct blob_vendor *v)
+{
+	const struct blob_breaker *b = &v->breaker;
+
+	return v->max_block_ns <= GATE_BLOCK_MAX / TICKS_PER_NS &&
+	       b->window_ns <= GATE_WINDOW_MAX / TICKS_PER_NS &&
+	       b->open_ns <= GATE_BLOCK_MAX / TICKS_PER_NS && b->share_ppm <= 1000000;
+}
+
 static bool vendors_ok(const struct blob *blob)
 {
 	for (uint32_t i = 0; i < blob->n_vendors; i++) {
 		const struct blob_vendor *v = &blob->vendors[i];
 
-		if (!text_ok(blob, v->name) || (i > 0 && !names_ascend(blob, v[-1].name, v->name)))
+		if (!text_ok(blob, v->name) ||
+		    (i > 0 && !names_ascend(blob, v[-1].name, v->name)) || !gates_ok(v))
 			return false;
 	}
 	return blob->header->default_vendor == BLOB_NO_INDEX ||

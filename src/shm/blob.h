@@ -82,15 +82,6 @@ struct blob_header {
 	struct blob_table tables[BLOB_TABLES];
 };
 
-/* How requests of a class are tried again. */
-struct blob_retry {
-	uint32_t attempts;   /* the first included; 1: none */
-	uint32_t budget_ppm; /* millionths of a retry that a first try earns */
-	uint64_t total_ns;   /* for all of them */
-	uint64_t base_ns;    /* the first wait is at most this, and the bound doubles each time, */
-	uint64_t cap_ns;     /* up to this */
-};
-
 struct blob_class {
 	uint32_t name;
 	uint32_t owner; /* texts for people; 0 (empty): none */
@@ -99,7 +90,6 @@ struct blob_class {
 	uint32_t never_with; /* bit mask of classes */
 	uint32_t queue;      /* most that may wait for one bucket; 0: as many as there are places */
 	struct blob_rules mode;
-	struct blob_retry retry;
 	uint32_t principal_first; /* who may claim it */
 	uint32_t principal_count; /* 0: everybody */
 };
@@ -109,11 +99,21 @@ struct blob_principal {
 	uint32_t id;
 };
 
+/* When a tenant's requests to a vendor are stopped, and for how long. */
+struct blob_breaker {
+	uint64_t window_ns; /* 0: never */
+	uint64_t open_ns;
+	uint32_t share_ppm; /* of the responses of the last window that were limited */
+	uint32_t least;     /* responses */
+};
+
 struct blob_vendor {
 	uint32_t name;
 	uint32_t reserved;
 	uint64_t delay_ns;      /* how long a permit is good */
 	uint64_t clock_skew_ns; /* how wrong the vendor's clock may be: windows */
+	uint64_t max_block_ns;  /* no block is longer */
+	struct blob_breaker breaker;
 };
 
 /* The chain of a vendor for a class: BLOB_RUNS[vendor * n_classes + class]. */
@@ -192,7 +192,7 @@ struct blob_limit {
 	uint32_t class_index; /* derived ones: whose; else BLOB_NO_INDEX */
 	uint32_t calendar;    /* windows: enum calendar_unit */
 	uint32_t zone;        /* windows: index, or BLOB_NO_INDEX: UTC */
-	uint32_t told;        /* name by which the vendor speaks of it; 0 (empty): the limit's own */
+	uint32_t told; /* name by which the vendor speaks of it; 0 (empty): the limit's own */
 	uint32_t reserved;
 	/*
 	 * Written by the supervisor, 0 from the compiler. A name that counts otherwise than in an earlier policy has other

@@ -54,7 +54,13 @@ static const struct kind {
 	[KIND_WINDOW] = {window_look, window_charge, window_give_back, debit_window},
 	[KIND_ROLLING] = {rolling_look, rolling_charge, rolling_give_back, rolling_debit},
 	[KIND_SLOTS] = {slots_look, slots_charge, release_slot, NULL},
+	[KIND_GATE] = {gate_look, gate_charge, gate_give_back, NULL},
 };
+
+static bool is_gate(const struct link *link)
+{
+	return LINK_KIND(link->flags) == KIND_GATE;
+}
 
 static const struct kind *kind_of(uint32_t flags)
 {
@@ -94,7 +100,7 @@ bool chain_units(struct draw *draw, const struct charge *costs, uint32_t n_costs
 				named = true;
 			}
 		}
-		if (LINK_KIND(link->flags) == KIND_SLOTS)
+		if (LINK_KIND(link->flags) == KIND_SLOTS || is_gate(link))
 			draw->units[i] = 1;
 		else if (!named)
 			return false;
@@ -141,6 +147,12 @@ static uint64_t units_ahead(struct seg *seg, const struct draw *draw, uint32_t i
 	return own ? ahead.own_units : ahead.units;
 }
 
+/* Whoever passes a gate leaves nothing there, unless it is the probe. */
+static bool passes_unseen(const struct link *link, const struct choice *choice)
+{
+	return is_gate(link) && !choice->taken.charged;
+}
+
 /* Look at one link, which is chosen if it admits. */
 static enum take look_at(struct seg *seg, struct draw *draw, uint32_t i, bool backed,
 			 struct shortage *why)
@@ -160,6 +172,8 @@ static enum take look_at(struct seg *seg, struct draw *draw, uint32_t i, bool ba
 				.mark = backed ? 0 : link->mark,
 				.lease = draw->lease,
 				.ahead = units_ahead(seg, draw, i, backed),
+				.in_line = draw->place != NULL,
+				.seed = draw->seed,
 			},
 	};
 	result = kind->look(seg, link, &choice->demand, &draw->at, &choice->taken, why);
@@ -167,7 +181,7 @@ static enum take look_at(struct seg *seg, struct draw *draw, uint32_t i, bool ba
 		choice->demand.units = why->size;
 		result = kind->look(seg, link, &choice->demand, &draw->at, &choice->taken, why);
 	}
-	if (result == TAKE_ADMIT)
+	if (result == TAKE_ADMIT && !passes_unseen(link, choice))
 		draw->n_chosen++;
 	return result;
 }
@@ -365,6 +379,8 @@ enum take chain_charge(struct seg *seg, struct draw *draw, struct ration_ticket 
 						 ->charge(seg, link, &choice->demand, &draw->at,
 							  &choice->taken, &why);
 
+		if (result == TAKE_ADMIT && passes_unseen(link, choice))
+			continue;
 		if (result == TAKE_ADMIT) {
 			put_on(ticket, draw, choice);
 			contest_mark(&seg->hot[link->bucket], draw->class_index);
@@ -440,7 +456,7 @@ static void give_back_others(struct seg *seg, const struct ration_ticket *ticket
 void chain_give_back(struct seg *seg, const struct ration_ticket *ticket, seg_clock *clock,
 		     void *user)
 {
-	struct bucket_pair pairs[RATION_LINKS_MAX];
+	struct bucket_pair pairs[CHAIN_LINKS_MAX];
 	uint64_t now;
 
 	if (ticket->n_links == 0)

@@ -15,7 +15,11 @@
 
 #include "shm/bucket.h"
 #include "shm/contest.h"
+#include "shm/gate.h"
 #include "shm/queue.h"
+
+/* Limits, and behind them the gates that there are; so a probe is claimed when all else was charged. */
+#define CHAIN_LINKS_MAX (RATION_LINKS_MAX + RATION_GATES_MAX)
 
 /* A cost whose unit is already hashed. */
 struct charge {
@@ -45,12 +49,13 @@ struct draw {
 	uint32_t class_index;
 	struct instant at;
 	uint64_t lease;                  /* what takes a slot: slots_lease() */
+	uint64_t seed;                   /* gates: the asker's own (take.h) */
 	const struct queue_place *place; /* where the asker stands in line, or NULL */
 	bool alone;                      /* as if nobody stood in any line */
-	uint64_t units[RATION_LINKS_MAX];
+	uint64_t units[CHAIN_LINKS_MAX];
 	/* What chain_look() chose, and why it chose nothing. */
 	uint32_t n_chosen;
-	struct choice chosen[RATION_LINKS_MAX];
+	struct choice chosen[CHAIN_LINKS_MAX];
 	struct verdict verdict;
 	bool shadow; /* a link in shadow mode would have denied: the verdict is about it */
 	bool again;  /* the charge failed where another look may choose otherwise */

@@ -6,6 +6,7 @@
 
 #include "shm/bucket.h"
 #include "shm/event.h"
+#include "shm/gate.h"
 #include "shm/index.h"
 #include "shm/names.h"
 #include "shm/queue.h"
@@ -98,6 +99,10 @@ static void check_state(struct walk *walk, uint32_t bucket)
 	case KIND_VIEW:
 		if (!view_plausible(walk->seg, bucket, walk->now))
 			problem(walk, "what a vendor told is of another life or time", bucket);
+		break;
+	case KIND_GATE:
+		if (!gate_plausible(walk->seg, bucket, walk->now))
+			problem(walk, "a gate is closed until an impossible time", bucket);
 		break;
 	default:
 		problem(walk, "a linked record is of no known kind", bucket);

@@ -5,7 +5,7 @@
  * The segment is a header page and a row of sections, each an array of equal cells:
  *
  *	header | control | heads | hot | cold | name heads | workers | regions | extents |
- *	extent owners | queues | contests | events | budgets
+ *	extent owners | queues | contests | events
  *
  *	heads		one word for each hash chain of the index: [tag 32 | bucket + 1, 0 ends it]
  *	hot, cold	bucket i is hot[i] (all an acquire touches) and cold[i] (all the rest)
@@ -54,7 +54,6 @@ enum seg_section_id {
 	SEC_QUEUES,
 	SEC_CONTESTS,
 	SEC_EVENTS,
-	SEC_BUDGETS,
 	SEC_COUNT,
 	SEC_MAX = 16,
 };
@@ -89,7 +88,10 @@ struct seg_control {
 		horizon; /* written by whoever reclaims: what ended lives counted had happened before
 			     these ticks; a new life begins no earlier */
 	shm_word forgotten; /* times that a limit was told of a cost it could not count in full */
-	uint8_t pad0[32];
+	shm_half
+		gates; /* read by every acquire: how many gates were ever made (gate.h); written by their makers */
+	shm_half reserved2;
+	uint8_t pad0[24];
 	shm_word bucket_hint; /* where to look for a free record next; any value will do */
 	shm_word full;        /* inserts that found no room */
 	shm_word corrupt;     /* impossible values met */
@@ -157,6 +159,7 @@ enum seg_kind {
 	KIND_ROLLING, /* rolling.h */
 	KIND_SLOTS,   /* slots.h: concurrency */
 	KIND_VIEW,    /* view.h: of another record, no limit itself */
+	KIND_GATE,    /* gate.h: blocks and the breaker, no limit itself */
 	KIND_COUNT,
 };
 
@@ -259,17 +262,6 @@ struct seg_events {
 	struct seg_event cell[EVENT_CELLS];
 };
 
-/* Retries of a vendor and class (budget.h). */
-struct seg_budget {
-	shm_word key;  /* budget_key(); 0: free */
-	shm_word left; /* millionths of a retry, + 1; 0: as at first */
-	shm_word spent;
-	shm_word refused;
-	shm_word reserved[4];
-};
-
-#define SEG_BUDGETS 512u
-
 _Static_assert(sizeof(struct seg_header) <= SEG_PAGE, "the header fits its page");
 _Static_assert(sizeof(struct seg_control) == (size_t)3 * SEG_LINE, "policy word alone on its line");
 _Static_assert(sizeof(struct seg_hot) == SEG_LINE, "one line for each link of an acquire");
@@ -284,7 +276,6 @@ _Static_assert(offsetof(struct seg_hot, identity) == 48, "layout");
 _Static_assert(sizeof(struct seg_extent) == SEG_LINE, "one line");
 _Static_assert(sizeof(struct seg_waiter) == 32, "two to a line");
 _Static_assert(sizeof(struct seg_contest) == (size_t)2 * SEG_LINE, "no two limits share a line");
-_Static_assert(sizeof(struct seg_budget) == SEG_LINE, "no two classes share a line");
 _Static_assert(offsetof(struct seg_cold, next) == 8, "layout");
 _Static_assert(offsetof(struct seg_cold, names) == 16, "layout");
 _Static_assert(offsetof(struct seg_cold, admitted) == 40, "layout");
@@ -330,7 +321,6 @@ struct seg {
 	struct seg_queue *queues;
 	struct seg_contest *contests;
 	struct seg_events *events;
-	struct seg_budget *budgets;
 	uint32_t n_heads; /* a power of two */
 	uint32_t n_buckets;
 	uint32_t n_name_heads; /* a power of two */

@@ -6,6 +6,7 @@
 
 #include "shm/cells.h"
 #include "shm/extent.h"
+#include "shm/gate.h"
 #include "shm/index.h"
 #include "shm/rolling.h"
 #include "shm/saturate.h"
@@ -69,6 +70,12 @@ static bool end_view(struct seg *seg, uint32_t view, const struct reclaim_rule *
 	return view_close(seg, view, minus(long_ago(rule), keep));
 }
 
+/* What its breaker has counted counts for no longer than a window. */
+static bool end_gate(struct seg *seg, uint32_t gate, const struct reclaim_rule *rule)
+{
+	return gate_close(seg, gate, least(long_ago(rule), minus(rule->now, GATE_WINDOW_MAX)));
+}
+
 static bool end_life(struct seg *seg, uint32_t bucket, uint32_t kind,
 		     const struct reclaim_rule *rule)
 {
@@ -83,6 +90,8 @@ static bool end_life(struct seg *seg, uint32_t bucket, uint32_t kind,
 		return end_slots(seg, bucket, rule);
 	case KIND_VIEW:
 		return end_view(seg, bucket, rule);
+	case KIND_GATE:
+		return end_gate(seg, bucket, rule);
 	default:
 		return false;
 	}

@@ -87,6 +87,8 @@ struct demand {
 	uint64_t mark;  /* units to leave */
 	uint64_t lease; /* the word that takes a slot (slots.h); other kinds do not look at it */
 	uint32_t place; /* slots: where to begin looking; any value will do */
+	bool in_line;   /* gates: the asker stands in the line of it */
+	uint64_t seed;  /* gates: what makes the asker's moment his own */
 };
 
 /* What a link gave, as the ticket carries it; what the words mean is each kind's own. */

@@ -10,6 +10,7 @@
  */
 #include "client/client.h"
 #include "shm/contest.h"
+#include "shm/gate.h"
 #include "shm/reclaim.h"
 #include "shm/rolling.h"
 #include "shm/slots.h"
@@ -112,6 +113,8 @@ static bool repair_words(struct supervisor *s, uint32_t bucket, uint32_t kind, u
 		return !slots_plausible(&s->seg, bucket) && slots_repair(&s->seg, bucket);
 	case KIND_VIEW:
 		return view_repair(&s->seg, bucket, supervisor_now(s));
+	case KIND_GATE:
+		return gate_repair(&s->seg, bucket, supervisor_now(s));
 	default:
 		return false;
 	}
@@ -132,6 +135,8 @@ static bool plausible(const struct supervisor *s, uint32_t bucket, uint32_t kind
 		return slots_plausible(&s->seg, bucket);
 	case KIND_VIEW:
 		return view_plausible(&s->seg, bucket, supervisor_now(s));
+	case KIND_GATE:
+		return gate_plausible(&s->seg, bucket, supervisor_now(s));
 	default:
 		return false;
 	}

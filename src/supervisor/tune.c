@@ -54,12 +54,13 @@ enum tune_result tune_record(struct seg *seg, const struct record *record, const
 enum tune_result tune_bucket(struct seg *seg, const struct published *published, uint32_t bucket,
 			     seg_clock *clock, void *user, uint32_t *ret_limit)
 {
+	const uint32_t kind = KIND_OF(shm_half_load(&seg->hot[bucket].kind));
 	const struct limit_name *name;
 	struct record record;
 
 	*ret_limit = BLOB_NO_INDEX;
-	/* Of another record: it has no numbers. */
-	if (KIND_OF(shm_half_load(&seg->hot[bucket].kind)) == KIND_VIEW)
+	/* No limits: they have no numbers. */
+	if (kind == KIND_VIEW || kind == KIND_GATE)
 		return TUNE_SAME;
 	record_read(seg, bucket, &record);
 	name = published_name(published, record.limit);
