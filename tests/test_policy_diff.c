@@ -171,6 +171,8 @@ Test(policy_diff, classes)
 			 "  protected after: b\n"
 			 "  may be claimed by: user 0\n"
 			 "  queue: 5\n"
+			 "  retry: sent at most 3 times in 1 min, after waits of up to 1 s, "
+			 "doubling up to 1 min; 20% of the first tries earn one\n"
 			 "  mode: enforce\n",
 			 "%s", r.out);
 	cli_free(&r);

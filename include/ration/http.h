@@ -64,9 +64,12 @@ struct ration_http_result {
 	int error;              /* 0: answered, `status` is set; a RATION_* or -errno value: not */
 	const char *error_text; /* "" or one line; never holds headers, bodies or credentials */
 	long status;            /* HTTP status, 0 if none came */
-	uint32_t attempts; /* times it was sent: 0, 1; more only where the peer refused it unseen */
-	bool fate_unknown; /* it may have reached the vendor, and no whole answer came back */
-	uint64_t wait_ns;  /* from submission to the permit that was used */
+	uint32_t
+		attempts; /* times it was sent: 0, 1; more where the peer refused it unseen, and with `retry` */
+	uint32_t
+		refusals; /* of those, refused for a limit: a 429 is told even if a later try was accepted */
+	bool fate_unknown;   /* it may have reached the vendor, and no whole answer came back */
+	uint64_t wait_ns;    /* from submission to the permit that was used */
 	uint64_t latency_ns; /* from sending to the end of the answer */
 	uint64_t acquire_ns; /* the time inside ration_acquire() of the call that was granted */
 	uint64_t body_bytes; /* bytes of answer body given to on_body */
@@ -94,6 +97,14 @@ struct ration_http_request {
 	const char *ca_file;  /* NULL: the system's certificates. Verification is always on. */
 	uint64_t timeout_ns;  /* from the permit, connecting included, to the end; 0: 60 s */
 	uint64_t deadline_ns; /* CLOCK_BOOTTIME; no permit by then: RATION_DENIED. 0: none */
+	/*
+	 * Try again by what the policy says of the handle's class (ration_retry_again()), if the vendor refused it for a limit,
+	 * could not be reached or was in trouble (408, 500, 502, 503, 504). What may have been acted upon is only repeated if it
+	 * is idempotent: GET, HEAD, PUT, DELETE, OPTIONS, TRACE, a header Idempotency-Key, or `idempotent`. Meanwhile it has no
+	 * connection, no ticket and no place in line.
+	 */
+	bool retry;
+	bool idempotent;
 	uint64_t max_body; /* more answer than this ends the request with -EMSGSIZE; 0: no bound */
 
 	void *user;
@@ -107,6 +118,11 @@ struct ration_http_request {
 	void (*on_header)(void *user, const char *line, size_t size);
 	/* A piece of the answer's body. Optional. Non-zero ends the request with -ECANCELED. */
 	int (*on_body)(void *user, const void *data, size_t size);
+	/*
+	 * A try has failed, and the next comes after wait_ns: what on_header and on_body were given so far is of no answer.
+	 * result: as on_done would have got it. Optional.
+	 */
+	void (*on_retry)(void *user, const struct ration_http_result *result, uint64_t wait_ns);
 	/* The end; exactly once. Required. May submit more. */
 	void (*on_done)(void *user, const struct ration_http_result *result);
 };

@@ -56,6 +56,7 @@ enum {
 	RATION_CONTENDED = 3, /* other workers changed the same bucket too often: try again now */
 	RATION_BUSY = 4,      /* too many wait for it already: slow down */
 	RATION_WAITING = 5,   /* stands in line (ration_wait_try() only) */
+	RATION_GIVE_UP = 6,   /* do not try again (ration_retry_again() only) */
 };
 
 /* Errors that errno has no name for. */
@@ -379,6 +380,32 @@ struct ration_signal {
  */
 RATION_API int ration_observe(struct ration_handle *handle, const struct ration_ticket *ticket,
 			      const struct ration_signal *signal);
+
+/* The tries of one request. */
+struct ration_retry {
+	uint64_t began_ns; /* CLOCK_BOOTTIME */
+	uint32_t tries;    /* so far */
+	uint32_t reserved;
+	const char *why; /* set with RATION_GIVE_UP: a constant text */
+};
+
+/*
+ * A request is about to be tried for the first time: this earns a part of a retry for the budget that all processes share
+ * for its vendor and class. What follows goes by the class's `retry` in the policy. Not async-signal-safe, as the next.
+ */
+RATION_API void ration_retry_begin(struct ration_handle *handle, struct ration_retry *ret_retry);
+
+/*
+ * A try has failed. signal: what was answered; NULL: nothing. repeatable: it did not reach the vendor, or does no harm
+ * a second time (GET, PUT, DELETE, a request with an idempotency key); what the vendor refused for a limit was not acted upon,
+ * and may be repeated in any case.
+ * Returns 0, and a retry was taken from the budget: try again after *ret_wait_ns, on a ticket of its own; or
+ * RATION_GIVE_UP; or an error. The wait is the vendor's, if it says one, else any time up to a bound that doubles.
+ */
+RATION_API RATION_MUST_CHECK int ration_retry_again(struct ration_handle *handle,
+						    struct ration_retry *retry,
+						    const struct ration_signal *signal,
+						    bool repeatable, uint64_t *ret_wait_ns);
 
 /*
  * Write a denial as one line, such as

@@ -139,6 +139,13 @@ static json_t *class_json(const struct blob *blob, const struct blob_class *clas
 	add_text(object, "fallback", blob, class->fallback);
 	if (class->queue > 0)
 		json_object_set_new(object, "queue", json_integer(class->queue));
+	json_object_set_new(object, "retry",
+			    json_pack("{s:i, s:I, s:I, s:I, s:f}", "attempts",
+				      (int)class->retry.attempts, "total_ns",
+				      (json_int_t) class->retry.total_ns, "base_ns",
+				      (json_int_t) class->retry.base_ns, "cap_ns",
+				      (json_int_t) class->retry.cap_ns, "budget",
+				      class->retry.budget_ppm / 1e6));
 	return object;
 }
 

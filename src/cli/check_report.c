@@ -170,6 +170,15 @@ static void print_principals(const struct blob *blob, const struct blob_class *c
 		putchar('\n');
 }
 
+static bool usual_retry(const struct blob_class *class, const char *name)
+{
+	const struct blob_retry usual = policy_retry_default(name), *r = &class->retry;
+
+	return r->attempts == usual.attempts && r->budget_ppm == usual.budget_ppm &&
+	       r->total_ns == usual.total_ns && r->base_ns == usual.base_ns &&
+	       r->cap_ns == usual.cap_ns;
+}
+
 static void print_class(const struct blob *blob, const struct blob_class *class)
 {
 	const char *name = blob_text(blob, class->name);
@@ -186,6 +195,8 @@ static void print_class(const struct blob *blob, const struct blob_class *class)
 	}
 	if (class->queue > 0)
 		printf("  %s: at most %u wait for one bucket\n", name, class->queue);
+	if (!usual_retry(class, name))
+		print_class_line(name, "retries: ", retry_words(&class->retry, buf, sizeof(buf)));
 	if (class->mode.count > 0)
 		print_class_line(name, "mode ", limit_mode(blob, &class->mode, buf));
 }

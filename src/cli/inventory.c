@@ -112,6 +112,7 @@ static void add_class(struct inventory *inventory, const struct blob *blob, uint
 	if (class->queue > 0)
 		snprintf(text, sizeof(text), "%u", class->queue);
 	add_property(thing, "queue", class->queue > 0 ? text : "as many as there are places");
+	add_property(thing, "retry", retry_words(&class->retry, text, sizeof(text)));
 	add_property(thing, "mode", limit_mode(blob, &class->mode, text));
 }
 

@@ -392,3 +392,20 @@ char *limit_guard(const struct limit_view *view, char buf[LIMIT_WORDS_SIZE])
 		guard_of_slots(view, buf);
 	return buf;
 }
+
+char *retry_words(const struct blob_retry *retry, char *buf, size_t size)
+{
+	char total[40], base[40], cap[40];
+
+	if (retry->attempts <= 1)
+		snprintf(buf, size, "none");
+	else
+		snprintf(buf, size,
+			 "sent at most %u times in %s, after waits of up to %s, doubling up to %s; "
+			 "%g%% of "
+			 "the first tries earn one",
+			 retry->attempts, words_duration(retry->total_ns, total, sizeof(total)),
+			 words_duration(retry->base_ns, base, sizeof(base)),
+			 words_duration(retry->cap_ns, cap, sizeof(cap)), retry->budget_ppm / 1e4);
+	return buf;
+}

@@ -44,4 +44,7 @@ uint64_t limit_amount(uint32_t kind, uint64_t effective);
 /* What `delay` and `clock_skew` cost windows, rolling and concurrency limits; "" if nothing, and for buckets. */
 char *limit_guard(const struct limit_view *view, char buf[LIMIT_WORDS_SIZE]);
 
+/* "sent at most 3 times in 1 min, ..." */
+char *retry_words(const struct blob_retry *retry, char *buf, size_t size);
+
 #endif

@@ -19,6 +19,7 @@ static const struct {
 	{RATION_CONTENDED, "other workers were faster too often, try again now"},
 	{RATION_BUSY, "too many wait for it already"},
 	{RATION_WAITING, "stands in line"},
+	{RATION_GIVE_UP, "not to be tried again"},
 	{RATION_ESUPERVISOR, "no supervisor listens on the socket"},
 	{RATION_ELAYOUT, "library and supervisor differ in memory layout"},
 	{RATION_ENOTREADY, "the segment is not completely made"},

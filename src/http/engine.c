@@ -156,8 +156,10 @@ static bool let_go(struct ration_http *engine, struct request *request, int erro
 	} else if (request->line) {
 		queue_remove(engine, request);
 	}
+	timers_clear(&engine->timers, &request->again);
 	slot_give(engine, request->id);
-	queue_release(engine, request);
+	if (request->host)
+		queue_release(engine, request);
 	return later;
 }
 
@@ -187,6 +189,12 @@ void engine_finish(struct ration_http *engine, struct request *request, int erro
 		describe(request->transfer, now, &result);
 	describe_wait(request, &denial, &result);
 	describe_answer(request, &inside, &result);
+	if (inside.feedback.read && inside.feedback.told.limited)
+		request->refusals++;
+	result.refusals = request->refusals;
+	if (request->spec.retry && request->spec.handle && !engine->closing &&
+	    again_try(engine, request, &result, inside.feedback.read ? &inside.feedback : NULL))
+		return;
 	if (!let_go(engine, request, error, inside.feedback.read ? &inside.feedback : NULL))
 		free(request);
 	engine->callbacks++;
@@ -296,6 +304,8 @@ static int enter(struct ration_http *engine, struct request *request)
 	if (rc)
 		return rc;
 	request->submitted_ns = time_now();
+	if (request->spec.retry && request->spec.handle)
+		ration_retry_begin(request->spec.handle, &request->retry);
 	rc = queue_submit(engine, request);
 	if (rc)
 		slot_give(engine, request->id);

@@ -161,6 +161,14 @@ struct ration_http {
 void engine_finish(struct ration_http *engine, struct request *request, int error,
 		   const char *error_text);
 
+/* again.c */
+/*
+ * A request has ended, with `result`: let it rest and try again, if that is asked for and allowed. False: it is at its end.
+ * feedback: NULL: nothing was answered.
+ */
+bool again_try(struct ration_http *engine, struct request *request,
+	       const struct ration_http_result *result, const struct feedback *feedback);
+
 /* queue.c */
 void queue_init(struct ration_http *engine);
 void queue_free(struct ration_http *engine);

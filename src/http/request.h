@@ -27,6 +27,9 @@ struct request {
 	uint64_t id;
 	uint64_t sequence; /* order of submission */
 	uint64_t submitted_ns;
+	uint32_t refusals;  /* of its tries, for a limit */
+	struct timer again; /* set while it rests before the next try */
+	struct ration_retry retry;
 	uint32_t attempts; /* times it was sent; more than 1 only after certain refusals */
 	struct ration_http_request spec; /* pointers into this block, but for handle and user */
 	struct curl_slist *headers;      /* as libcurl takes them, also into this block */

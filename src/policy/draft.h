@@ -83,6 +83,8 @@ struct draft_class {
 	const struct node *never_with_at;       /* a list */
 	uint32_t never_with;                    /* once resolved */
 	uint32_t queue;
+	struct blob_retry retry;
+	const struct node *retry_at; /* NULL: the default of a class of this name */
 	struct list principals;
 	struct draft_mode mode;
 };

@@ -149,6 +149,7 @@ static void emit_classes(struct emitter *e)
 			.fallback = emit_text(e, class->fallback),
 			.never_with = class->never_with,
 			.queue = class->queue,
+			.retry = class->retry,
 			.mode = emit_mode(e, &class->mode),
 			.principal_first = emit_count(e, BLOB_PRINCIPALS),
 			.principal_count = class->principals.count,

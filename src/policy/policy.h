@@ -76,4 +76,7 @@ bool policy_effective(struct blob_numbers *numbers);
 bool policy_repack(const struct blob *blob, const struct blob_limit *limit,
 		   struct blob_numbers *numbers);
 
+/* How requests of a class are tried again if the policy does not say: its name decides. */
+struct blob_retry policy_retry_default(const char *class);
+
 #endif

@@ -19,6 +19,10 @@ bool kind_has(enum seg_kind kind, const char *key);
 /* read.c: what a plan or a tenant may say about a limit. */
 void read_override_numbers(struct compiler *c, const struct node *value, struct written *written);
 
+/* read_retry.c: what a class says (value NULL: nothing), over the defaults of one of its name. */
+void read_retry(struct compiler *c, const struct node *value, const char *class,
+		struct blob_retry *ret_retry);
+
 /* read_class.c. Target: unused. */
 field_read read_classes;
 

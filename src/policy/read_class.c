@@ -149,6 +149,13 @@ static void read_never_with(struct compiler *c, const struct node *value, void *
 		node_expected(&c->notes, value, "a list of classes, such as [bulk]");
 }
 
+/* Its defaults go by the name, which may stand after it. */
+static void keep_retry(struct compiler *c, const struct node *value, void *target)
+{
+	(void)c;
+	*(const struct node **)target = value;
+}
+
 #define CLASS(member) offsetof(struct draft_class, member)
 
 static const struct field class_fields[] = {
@@ -161,6 +168,7 @@ static const struct field class_fields[] = {
 	{"groups", read_groups, 0, NULL, ANYWHERE},
 	{"queue", read_queue, CLASS(queue), NULL, ANYWHERE},
 	{"mode", read_mode, CLASS(mode), NULL, ANYWHERE},
+	{"retry", keep_retry, CLASS(retry_at), NULL, ANYWHERE},
 };
 static const struct schema class_schema = SCHEMA("a class", class_fields, true);
 
@@ -192,6 +200,8 @@ static void read_class(struct compiler *c, const struct node *value, void *targe
 		schema_walk(c, value, &class_schema, class);
 	else
 		read_name(c, value, &class->named);
+	if (class->named.name)
+		read_retry(c, class->retry_at, class->named.name, &class->retry);
 	if (!class->named.name)
 		c->incomplete = true;
 	else if (may_add(c, class))

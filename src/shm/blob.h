@@ -82,6 +82,15 @@ struct blob_header {
 	struct blob_table tables[BLOB_TABLES];
 };
 
+/* How requests of a class are tried again. */
+struct blob_retry {
+	uint32_t attempts;   /* the first included; 1: none */
+	uint32_t budget_ppm; /* millionths of a retry that a first try earns */
+	uint64_t total_ns;   /* for all of them */
+	uint64_t base_ns;    /* the first wait is at most this, and the bound doubles each time, */
+	uint64_t cap_ns;     /* up to this */
+};
+
 struct blob_class {
 	uint32_t name;
 	uint32_t owner; /* texts for people; 0 (empty): none */
@@ -90,6 +99,7 @@ struct blob_class {
 	uint32_t never_with; /* bit mask of classes */
 	uint32_t queue;      /* most that may wait for one bucket; 0: as many as there are places */
 	struct blob_rules mode;
+	struct blob_retry retry;
 	uint32_t principal_first; /* who may claim it */
 	uint32_t principal_count; /* 0: everybody */
 };

@@ -32,6 +32,7 @@ uint64_t seg_fingerprint(void)
 		sizeof(struct seg_contest),
 		sizeof(struct seg_event),
 		sizeof(struct seg_events),
+		sizeof(struct seg_budget),
 		offsetof(struct seg_header, sections),
 		offsetof(struct seg_control, wall_offset),
 		offsetof(struct seg_control, horizon),
@@ -105,6 +106,7 @@ static uint64_t plan(const struct seg_config *config, struct seg_section section
 		[SEC_QUEUES] = {0, sizeof(struct seg_queue), config->queues},
 		[SEC_CONTESTS] = {0, sizeof(struct seg_contest), SEG_CONTESTS},
 		[SEC_EVENTS] = {0, sizeof(struct seg_events), config->workers},
+		[SEC_BUDGETS] = {0, sizeof(struct seg_budget), SEG_BUDGETS},
 	};
 	uint64_t offset = SEG_PAGE;
 
@@ -164,6 +166,7 @@ static void view(void *mem, uint64_t size, uint64_t epoch_ns,
 		.queues = (void *)(base + sections[SEC_QUEUES].offset),
 		.contests = (void *)(base + sections[SEC_CONTESTS].offset),
 		.events = (void *)(base + sections[SEC_EVENTS].offset),
+		.budgets = (void *)(base + sections[SEC_BUDGETS].offset),
 		.n_heads = sections[SEC_HEADS].count,
 		.n_buckets = sections[SEC_HOT].count,
 		.n_name_heads = sections[SEC_NAME_HEADS].count,

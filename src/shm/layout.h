@@ -5,7 +5,7 @@
  * The segment is a header page and a row of sections, each an array of equal cells:
  *
  *	header | control | heads | hot | cold | name heads | workers | regions | extents |
- *	extent owners | queues | contests | events
+ *	extent owners | queues | contests | events | budgets
  *
  *	heads		one word for each hash chain of the index: [tag 32 | bucket + 1, 0 ends it]
  *	hot, cold	bucket i is hot[i] (all an acquire touches) and cold[i] (all the rest)
@@ -54,6 +54,7 @@ enum seg_section_id {
 	SEC_QUEUES,
 	SEC_CONTESTS,
 	SEC_EVENTS,
+	SEC_BUDGETS,
 	SEC_COUNT,
 	SEC_MAX = 16,
 };
@@ -262,6 +263,17 @@ struct seg_events {
 	struct seg_event cell[EVENT_CELLS];
 };
 
+/* Retries of a vendor and class (budget.h). */
+struct seg_budget {
+	shm_word key;  /* budget_key(); 0: free */
+	shm_word left; /* millionths of a retry, + 1; 0: as at first */
+	shm_word spent;
+	shm_word refused;
+	shm_word reserved[4];
+};
+
+#define SEG_BUDGETS 512u
+
 _Static_assert(sizeof(struct seg_header) <= SEG_PAGE, "the header fits its page");
 _Static_assert(sizeof(struct seg_control) == (size_t)3 * SEG_LINE, "policy word alone on its line");
 _Static_assert(sizeof(struct seg_hot) == SEG_LINE, "one line for each link of an acquire");
@@ -276,6 +288,7 @@ _Static_assert(offsetof(struct seg_hot, identity) == 48, "layout");
 _Static_assert(sizeof(struct seg_extent) == SEG_LINE, "one line");
 _Static_assert(sizeof(struct seg_waiter) == 32, "two to a line");
 _Static_assert(sizeof(struct seg_contest) == (size_t)2 * SEG_LINE, "no two limits share a line");
+_Static_assert(sizeof(struct seg_budget) == SEG_LINE, "no two classes share a line");
 _Static_assert(offsetof(struct seg_cold, next) == 8, "layout");
 _Static_assert(offsetof(struct seg_cold, names) == 16, "layout");
 _Static_assert(offsetof(struct seg_cold, admitted) == 40, "layout");
@@ -321,6 +334,7 @@ struct seg {
 	struct seg_queue *queues;
 	struct seg_contest *contests;
 	struct seg_events *events;
+	struct seg_budget *budgets;
 	uint32_t n_heads; /* a power of two */
 	uint32_t n_buckets;
 	uint32_t n_name_heads; /* a power of two */
