@@ -13,7 +13,8 @@
 #define BUDGET_FORM   "a part of the first tries, from 0% to 100%, such as 20%"
 
 #define NS         UINT64_C(1000000000)
-#define TOTAL_MAX  (7 * 24 * 3600 * NS)
+#define HOUR       (3600 * NS)
+#define TOTAL_MAX  (7 * 24 * HOUR)
 #define TRIES_MAX  1000u
 #define BUDGET_ALL UINT64_C(1000000)
 
@@ -26,8 +27,8 @@ static const struct {
 	uint32_t attempts;
 	uint64_t total_ns;
 } defaults[] = {
-	{"recovery", 5, 600 * NS},    {"repair", 5, 600 * NS},      {"interactive", 2, 10 * NS},
-	{"integration", 4, 300 * NS}, {"bulk", 100, 6 * 3600 * NS}, {"speculative", 1, 0},
+	{"recovery", 5, 600 * NS},    {"repair", 5, 600 * NS}, {"interactive", 2, 10 * NS},
+	{"integration", 4, 300 * NS}, {"bulk", 100, 6 * HOUR}, {"speculative", 1, 0},
 	{NULL, 3, 60 * NS},
 };
 
