@@ -14,7 +14,7 @@
 
 #define NS         UINT64_C(1000000000)
 #define HOUR       (3600 * NS)
-#define TOTAL_MAX  (7 * 24 * HOUR)
+#define TOTAL_MAX  (168 * HOUR)
 #define TRIES_MAX  1000u
 #define BUDGET_ALL UINT64_C(1000000)
 
