@@ -163,7 +163,7 @@ Test(http_again, no_more_often_than_the_class_says)
 Test(http_again, what_may_have_been_done_is_not_repeated)
 {
 	static const char *const keyed[] = {"Idempotency-Key: 7"};
-	static const struct peer_step steps[] = {KEPT("503 Service Unavailable", "")};
+	static const struct peer_step steps[] = {KEPT("500 Internal Server Error", "")};
 	struct ration_http_request request;
 	struct seen seen;
 	struct scene s;
@@ -234,7 +234,7 @@ Test(http_again, nobody_waits_longer_than_the_class_says)
 /* Ten to begin with, and nothing is earned: after that everybody gives up at once. */
 Test(http_again, the_budget_is_everybodys)
 {
-	static const struct peer_step steps[] = {KEPT("503 Service Unavailable", "")};
+	static const struct peer_step steps[] = {KEPT("500 Internal Server Error", "")};
 	struct ration_http_request request;
 	struct budget budget;
 	struct seen seen;
