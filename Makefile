@@ -71,9 +71,9 @@ SAMPLES      := $(sort $(filter-out %/demo.sh,$(wildcard src/examples/*)))
 POLICY_LIBS     := -lyaml -lglib-2.0
 SIGNAL_LIBS     := -ljansson -lpcre2-8
 HTTP_LIBS       := -lcurl -luring
-SUPERVISOR_LIBS := -lsystemd -lbsd $(POLICY_LIBS)
+SUPERVISOR_LIBS := -lsystemd -lbsd -lmicrohttpd $(POLICY_LIBS)
 CLI_LIBS        := $(SIGNAL_LIBS) -lbsd $(HTTP_LIBS) $(POLICY_LIBS)
-ALL_LIBS        := -lsystemd -lm $(CLI_LIBS)
+ALL_LIBS        := -lsystemd -lmicrohttpd -lm $(CLI_LIBS)
 
 objects = $(patsubst %.c,$(1)/%.o,$(2))
 

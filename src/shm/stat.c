@@ -110,3 +110,23 @@ void stat_collect(const struct seg *seg, struct stat_total *totals)
 		}
 	}
 }
+
+struct stat_total stat_left(const struct seg *seg, uint32_t bucket, uint32_t generation)
+{
+	const uint64_t tag = stat_tag(bucket, generation);
+	struct stat_total total = {0, 0};
+
+	for (uint32_t slot = 0; slot < seg->n_workers; slot++) {
+		const shm_word *cells = seg->regions[slot].stat;
+
+		for (uint32_t i = 0; i < 2; i++) {
+			const uint64_t cell = shm_load_relaxed(&cells[stat_place(bucket) ^ i]);
+
+			if ((cell & ~UINT64_C(0xffffffff)) != tag)
+				continue;
+			total.admitted += cell_admitted(cell);
+			total.denied += cell_denied(cell);
+		}
+	}
+	return total;
+}

@@ -58,4 +58,7 @@ struct stat_total {
 /* Beside a spill, a total may be short for a moment. */
 void stat_collect(const struct seg *seg, struct stat_total *totals);
 
+/* What slots still hold of a record's life that has just ended. */
+struct stat_total stat_left(const struct seg *seg, uint32_t bucket, uint32_t generation);
+
 #endif

@@ -19,6 +19,8 @@
 
 #include <ration/ration.h>
 
+#include "supervisor/metrics.h"
+
 #define DEFAULT_POLICY  "/etc/ration/policy.yaml"
 #define DEFAULT_BUCKETS 65536u
 #define DEFAULT_WORKERS 256u
@@ -117,6 +119,22 @@ static int allow_group(struct options *o, const char *value)
 	return 0;
 }
 
+static int set_metrics(struct options *o, const char *value)
+{
+	struct sockaddr_storage address;
+	socklen_t size;
+
+	o->metrics = value;
+	if (!metrics_address(value, &address, &size))
+		return usage_error("--metrics needs ADDRESS:PORT or unix:/PATH, not", value);
+	return 0;
+}
+
+static int set_metrics_tenants(struct options *o, const char *value)
+{
+	return set_number(&o->metrics_tenants, value, METRIC_TENANTS_MAX, "--metrics-tenants");
+}
+
 static int set_check(struct options *o, const char *value)
 {
 	(void)value;
@@ -147,6 +165,8 @@ static const struct {
 	{"workers", 0, "N", set_workers, "room for N workers (256)"},
 	{"allow-user", 0, "USER", allow_user, "who may attach, by name or number; repeatable"},
 	{"allow-group", 0, "GROUP", allow_group, "the same for a group (ration, if it exists)"},
+	{"metrics", 0, "WHERE", set_metrics, "figures for Prometheus: ADDRESS:PORT, unix:/PATH"},
+	{"metrics-tenants", 0, "N", set_metrics_tenants, "also for each of up to N tenants"},
 	{"check", 'n', NULL, set_check, "check policy and options, then exit"},
 	{"help", 'h', NULL, print_help, "show this"},
 	{"version", 'V', NULL, print_version, "show the version"},

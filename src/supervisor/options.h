@@ -19,6 +19,8 @@ struct options {
 	struct seg_config config;
 	struct access access;
 	bool access_given;
+	const char *metrics;      /* where figures are to be had; NULL: nowhere of our own */
+	uint32_t metrics_tenants; /* rows for tenants */
 	bool check;
 	bool leave; /* --help, --version: all is said */
 };

@@ -228,8 +228,17 @@ static void reclaim(struct supervisor *s, struct reclaim_rule *rule, uint32_t bu
 	const bool window =
 		limit != BLOB_NO_INDEX && s->policy.blob.limits[limit].kind == KIND_WINDOW;
 
+	struct metric_last last;
+
+	/* What is being summed up stays. */
+	if (s->metrics.going)
+		return;
+	last = metrics_last(s, bucket);
 	rule->window = window ? over_everywhere(s, limit) : 0;
-	s->patrol.reclaimed += reclaim_record(&s->seg, bucket, rule);
+	if (!reclaim_record(&s->seg, bucket, rule))
+		return;
+	s->patrol.reclaimed++;
+	metrics_gone(s, &last);
 }
 
 static void patrol_one(struct supervisor *s, struct reclaim_rule *rule, uint32_t bucket)

@@ -10,6 +10,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sysexits.h>
@@ -38,18 +39,10 @@ static void give_to_group(const char *path)
 
 /* --- the socket that a service manager hands down --- */
 
-static int take_activated(struct place *place, int n)
+static int take_attach_socket(struct place *place, int fd)
 {
-	const int fd = SD_LISTEN_FDS_START;
 	socklen_t size = sizeof(place->address);
 
-	if (n != 1 || sd_is_socket(fd, AF_UNIX, SOCK_SEQPACKET, 1) <= 0) {
-		log_event(LOG_ERR,
-			  "failed what=activation text=\"exactly one listening AF_UNIX "
-			  "SOCK_SEQPACKET socket is needed\" sockets=%d",
-			  n);
-		return EX_UNAVAILABLE;
-	}
 	memset(&place->address, 0, sizeof(place->address));
 	if (getsockname(fd, (struct sockaddr *)&place->address, &size) < 0 ||
 	    fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || place->address.sun_path[0] != '/') {
@@ -59,6 +52,47 @@ static int take_activated(struct place *place, int n)
 	place->socket = fd;
 	place->activated = true;
 	return 0;
+}
+
+/* One to attach to, and perhaps one for figures, which is known by its name (FileDescriptorName=). */
+static int take_activated(struct place *place, int n, char *const *names)
+{
+	int attach = -1, n_attach = 0;
+
+	for (int i = 0; i < n; i++) {
+		const int fd = SD_LISTEN_FDS_START + i;
+
+		if (strcmp(names[i], "metrics") == 0 && sd_is_socket(fd, 0, SOCK_STREAM, 1) > 0) {
+			(void)fcntl(fd, F_SETFL, O_NONBLOCK);
+			place->metrics = fd;
+			continue;
+		}
+		n_attach++;
+		if (sd_is_socket(fd, AF_UNIX, SOCK_SEQPACKET, 1) > 0)
+			attach = fd;
+	}
+	if (n_attach == 0)
+		return 0;
+	if (n_attach > 1 || attach < 0) {
+		log_event(LOG_ERR,
+			  "failed what=activation text=\"exactly one listening AF_UNIX "
+			  "SOCK_SEQPACKET socket is needed\" sockets=%d",
+			  n_attach);
+		return EX_UNAVAILABLE;
+	}
+	return take_attach_socket(place, attach);
+}
+
+static int take_handed_down(struct place *place)
+{
+	char **names = NULL;
+	const int n = sd_listen_fds_with_names(1, &names);
+	const int status = n > 0 ? take_activated(place, n, names) : 0;
+
+	for (int i = 0; i < n; i++)
+		free(names[i]);
+	free(names);
+	return status;
 }
 
 /* --- a socket of our own --- */
@@ -161,13 +195,11 @@ static int make_socket(struct place *place)
 
 int place_take(struct place *place, const struct sockaddr_un *address)
 {
-	const int n = sd_listen_fds(1);
 	int status;
 
-	*place = (struct place){.address = *address, .socket = -1};
-	if (n > 0)
-		status = take_activated(place, n);
-	else
+	*place = (struct place){.address = *address, .socket = -1, .metrics = -1};
+	status = take_handed_down(place);
+	if (status == 0 && !place->activated)
 		status = make_directory(place->address.sun_path);
 	if (status == 0)
 		status = lock(place);
@@ -192,5 +224,5 @@ void place_leave(struct place *place)
 		close(place->socket);
 	if (place->pidfile)
 		pidfile_remove(place->pidfile);
-	*place = (struct place){.socket = -1};
+	*place = (struct place){.socket = -1, .metrics = -1};
 }

@@ -19,6 +19,7 @@ struct place {
 	struct sockaddr_un address;
 	struct pidfh *pidfile;
 	int socket;
+	int metrics; /* a socket handed down for figures, by the name "metrics"; -1: none */
 	bool activated;
 	bool bound;
 	struct stat made; /* the file that bind(2) made, so that no other is ever removed */

@@ -156,6 +156,8 @@ static int make_loop(struct supervisor *s)
 		result = wallclock_start(s);
 	if (result >= 0)
 		result = events_start(s);
+	if (result >= 0)
+		result = metrics_start(s);
 	return result < 0 ? failed("event-loop", result) : 0;
 }
 
@@ -184,6 +186,7 @@ static int start(struct supervisor *s)
 /* Workers keep their memory and go on; only new ones find nobody. */
 static void stop(struct supervisor *s)
 {
+	metrics_stop(s);
 	events_stop(s);
 	roster_stop(s);
 	greet_stop(s);
@@ -215,7 +218,8 @@ int supervisor_run(struct supervisor *s, const struct options *options)
 
 	*s = (struct supervisor){
 		.options = options,
-		.place = {.socket = -1},
+		.place = {.socket = -1, .metrics = -1},
+		.metrics = {.socket = -1},
 		.state_fd = -1,
 		.state_reader_fd = -1,
 		.policy = {.fd = -1},

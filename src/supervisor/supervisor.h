@@ -15,6 +15,7 @@
  *	tune, patrol	keeping live buckets right
  *	wallclock	which time it is for windows
  *	events		what workers say happened, and who wants to know
+ *	metrics		figures for monitoring
  */
 #ifndef RATION_SUPERVISOR_SUPERVISOR_H
 #define RATION_SUPERVISOR_SUPERVISOR_H
@@ -28,6 +29,7 @@
 #include "supervisor/events.h"
 #include "supervisor/ledger.h"
 #include "supervisor/log.h"
+#include "supervisor/metrics.h"
 #include "supervisor/options.h"
 #include "supervisor/place.h"
 #include "supervisor/published.h"
@@ -88,6 +90,7 @@ struct supervisor {
 	struct log_limit corrupt;
 	struct patrol patrol;
 	struct events events;
+	struct metrics metrics;
 	struct wall wall;
 	enum wall_event wall_said; /* the last one, so that each is logged once */
 	int64_t wall_latest;       /* for wallclock_latest() */
