@@ -16,6 +16,7 @@
 
 #include "client/client.h"
 #include "client/converse.h"
+#include "client/gate.h"
 #include "client/memory.h"
 #include "shm/event.h"
 #include "supervisor/events.h"
@@ -176,6 +177,45 @@ Test(events, refusals_as_received)
 	events = events_of(&w, "--tenant", "acme2");
 	cr_expect_eq(json_array_size(events), 0);
 	json_decref(events);
+	end(&w);
+}
+
+Test(events, blocks_and_their_end)
+{
+	struct ration_signal signal = {
+		.status = 429,
+		.limited = true,
+		.retryable = true,
+		.limit_class = RATION_LIMIT_RATE,
+		.reach = RATION_REACH_TENANT,
+		.retry_in_ns = 1000000,
+	};
+	struct ration_ticket ticket;
+	struct world w;
+
+	begin(&w);
+	cr_assert_eq(ration_observe(w.bulk, NULL, &signal), 0);
+	rationd_expect_log(&w.r,
+			   "event=blocked tenant=\"acme\" vendor=\"crm\" class=\"bulk\" status=429 "
+			   "times=1 wait_s=0.001 pid=",
+			   1);
+	while (ration_acquire(w.bulk, NULL, 0, &ticket, NULL) != 0)
+		usleep(1000);
+	signal = (struct ration_signal){.status = 200, .retry_in_ns = RATION_UNKNOWN};
+	cr_assert_eq(ration_observe(w.bulk, &ticket, &signal), 0);
+	rationd_expect_log(&w.r,
+			   "event=unblocked tenant=\"acme\" vendor=\"crm\" "
+			   "why=\"a probe was let through\" pid=",
+			   1);
+	signal = (struct ration_signal){.status = 429,
+					.limited = true,
+					.limit_class = RATION_LIMIT_RATE,
+					.reach = RATION_REACH_TENANT,
+					.retry_in_ns = 60000000000};
+	cr_assert_eq(ration_observe(w.bulk, NULL, &signal), 0);
+	cr_assert_eq(gate_lift_by_hand(w.ration, &(struct gate_key){"acme", "crm", "", ""}), 1);
+	rationd_expect_log(&w.r, "event=unblocked tenant=\"acme\" vendor=\"crm\" why=\"by hand\"",
+			   1);
 	end(&w);
 }
 

@@ -200,6 +200,9 @@ Test(metrics, of_every_kind_of_limit)
 	expect(text, "ration_limit_denied_total{limit=\"crm/once\"} 1");
 	expect(text, "ration_events_total{event=\"limited\",vendor=\"crm\"} 1");
 	expect(text, "ration_events_total{event=\"denied\",vendor=\"crm\"} 1");
+	expect(text, "ration_events_total{event=\"blocked\",vendor=\"crm\"} 1");
+	expect(text, "ration_limit_blocked{limit=\"crm/(block)\"} 1");
+	expect(text, "ration_limit_breakers_open{limit=\"crm/(block)\"} 0");
 	free(text);
 	ration_handle_free(&handle);
 	end(&w);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/events.h"
 #include "shm/gate.h"
 #include "shm/names.h"
 #include "shm/saturate.h"
@@ -111,12 +112,42 @@ static uint32_t first_probe(const struct ration_ticket *ticket)
 	return i;
 }
 
+/* Whose gate it is stands in its record. */
+static void tell_lifted(struct ration *ration, struct bucket_ref gate, uint64_t word, uint64_t now,
+			const char *why)
+{
+	const struct seg_cold *cold = &ration->seg.cold[gate.bucket];
+	struct event event = event_of(GATE_WHY(word) == GATE_WHY_BREAKER ? EVENT_BREAKER_CLOSED
+									 : EVENT_UNBLOCKED,
+				      now, atomic_load(&ration->identity));
+	static const struct {
+		enum event_text text;
+		enum seg_name name;
+	} fields[] = {
+		{EVENT_TENANT, NAME_TENANT},
+		{EVENT_VENDOR, NAME_VENDOR},
+		{EVENT_ACCOUNT, NAME_ACCOUNT},
+		{EVENT_RESOURCE, NAME_RESOURCE},
+	};
+	char names[sizeof(fields) / sizeof(fields[0])][RATION_KEY_MAX + 1];
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		names_copy(&ration->seg, shm_half_load(&cold->names[fields[i].name]), names[i],
+			   sizeof(names[i]));
+		event.text[fields[i].text] = names[i];
+	}
+	event.text[EVENT_WHY] = why;
+	event_tell(ration, &event);
+}
+
 static void good_probe(struct ration *ration, const struct ration_ticket_link *probe, uint64_t now)
 {
 	const struct bucket_ref gate = {probe->bucket, probe->generation};
 
-	if (gate_lift(&ration->seg, gate, probe->word, now))
-		lifted(ration, gate, now);
+	if (!gate_lift(&ration->seg, gate, probe->word, now))
+		return;
+	tell_lifted(ration, gate, probe->word, now, "a probe was let through");
+	lifted(ration, gate, now);
 }
 
 void gates_answered(struct ration *ration, const struct ration_ticket *ticket)
@@ -242,6 +273,25 @@ static uint64_t probe_of(const struct observing *o, struct bucket_ref gate)
 	return 0;
 }
 
+/* Each refused response blocks it anew: people are told once a second. */
+static void tell_blocked(const struct observing *o, struct bucket_ref gate,
+			 const struct gate_block *block)
+{
+	const enum event_type type =
+		block->why == GATE_WHY_BREAKER ? EVENT_BREAKER_OPENED : EVENT_BLOCKED;
+	struct event event;
+	uint64_t times;
+
+	if (!event_due(o->ration, type, gate.bucket, 0, o->now, &times))
+		return;
+	event = event_about(o->handle, type);
+	event.number[EVENT_TIMES] = times;
+	event.number[EVENT_STATUS] = (uint64_t)o->signal->status;
+	event.number[EVENT_WAIT_NS] = (block->until - o->now) / TICKS_PER_NS;
+	event.text[EVENT_WHY] = block->probe ? "a probe was refused" : "";
+	event_tell(o->ration, &event);
+}
+
 static int block_gate(const struct observing *o, size_t which, uint64_t ticks, enum gate_why why)
 {
 	const uint64_t most = ticks_of(o->vendor->max_block_ns);
@@ -257,6 +307,8 @@ static int block_gate(const struct observing *o, size_t which, uint64_t ticks, e
 	block.until = o->now + least(ticks, most);
 	result = close_gate(o->ration, o->blob, gates[which].scope, o->handle->field, &block);
 	gate_limited(&o->ration->seg, gate, o->now);
+	if (result == 0)
+		tell_blocked(o, gate, &block);
 	return result;
 }
 
@@ -422,10 +474,12 @@ static bool is_of(const struct seg *seg, uint32_t bucket, const struct gate_key 
 static int lift_one(struct ration *ration, uint32_t bucket)
 {
 	const struct bucket_ref gate = {bucket, shm_half_load(&ration->seg.hot[bucket].generation)};
+	const uint64_t word = shm_load(&ration->seg.hot[bucket].state[0]);
 	const uint64_t now = client_now(ration);
 
 	if (!gate_lift(&ration->seg, gate, 0, now))
 		return 0;
+	tell_lifted(ration, gate, word, now, "by hand");
 	lifted(ration, gate, now);
 	return 1;
 }

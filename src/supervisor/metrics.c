@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "shm/extent.h"
+#include "shm/gate.h"
 #include "shm/learn.h"
 #include "shm/names.h"
 #include "shm/queue.h"
@@ -209,6 +210,17 @@ static void look_at_view(struct supervisor *s, uint32_t record, uint32_t limit,
 	}
 }
 
+static void look_at_gate(struct supervisor *s, uint32_t record, struct metric_row *row)
+{
+	const uint64_t word = shm_load(&s->seg.hot[record].state[0]);
+	const bool blocked = GATE_PHASE(word) != GATE_OPEN;
+
+	row->level[METRIC_GATES]++;
+	row->level[METRIC_BLOCKED] += blocked;
+	row->level[METRIC_BREAKERS] += blocked && GATE_WHY(word) == GATE_WHY_BREAKER;
+	look_at_waiters(s, record, row);
+}
+
 static void add_counts(const struct supervisor *s, uint32_t record, const struct stat_total *total,
 		       uint64_t count[METRIC_COUNTS])
 {
@@ -235,6 +247,10 @@ static void look_at(struct supervisor *s, uint32_t record)
 	add_counts(s, record, &s->metrics.totals[record], row->live);
 	if (kind == KIND_VIEW) {
 		look_at_view(s, record, limit, row);
+		return;
+	}
+	if (kind == KIND_GATE) {
+		look_at_gate(s, record, row);
 		return;
 	}
 	level = level_of(s, record, kind, limit);

@@ -43,6 +43,9 @@ enum metric_level {
 	METRIC_SIZE,
 	METRIC_TOLD,      /* buckets of which the vendor told what is left */
 	METRIC_REMAINING, /* and how much that was */
+	METRIC_GATES,     /* of a vendor: gates that there are */
+	METRIC_BLOCKED,   /* of them: those that hold requests back, */
+	METRIC_BREAKERS,  /* and the ones that the breaker closed */
 	METRIC_LEVELS,
 };
 

@@ -139,7 +139,7 @@ static void begin_row(const struct writer *w, const char *name, const struct met
 /* One that never had a record is none: the last one, mostly. */
 static bool is_used(const struct metric_row *row)
 {
-	uint64_t any = row->level[METRIC_BUCKETS];
+	uint64_t any = row->level[METRIC_BUCKETS] | row->level[METRIC_GATES];
 
 	for (int i = 0; i < METRIC_COUNTS; i++)
 		any |= row->said[i] | row->live[i] | row->gone[i];
@@ -197,6 +197,11 @@ static void put_levels(const struct writer *w)
 				 METRIC_TOLD},
 		[METRIC_REMAINING] = {"told_remaining", "Units left of those, as it told last.",
 				      METRIC_TOLD},
+		[METRIC_GATES] = {"gates", "Keys at the vendor that are or lately were in trouble.",
+				  METRIC_GATES},
+		[METRIC_BLOCKED] = {"blocked", "Those for which nothing is sent now.",
+				    METRIC_GATES},
+		[METRIC_BREAKERS] = {"breakers_open", "Of these, by the breaker.", METRIC_GATES},
 	};
 	const struct metrics *m = &w->s->metrics;
 
