@@ -219,6 +219,37 @@ Test(events, blocks_and_their_end)
 	end(&w);
 }
 
+Test(events, tries_and_what_became_of_them)
+{
+	const struct ration_signal refusal = {.status = 429,
+					      .limited = true,
+					      .retryable = true,
+					      .limit_class = RATION_LIMIT_RATE,
+					      .reach = RATION_REACH_REQUEST,
+					      .retry_in_ns = 0,
+					      .attempt = 1};
+	const struct ration_signal good = {
+		.status = 200, .retry_in_ns = RATION_UNKNOWN, .attempt = 2};
+	struct ration_retry retry;
+	uint64_t wait_ns;
+	struct world w;
+
+	begin(&w);
+	ration_retry_begin(w.interactive, &retry);
+	cr_assert_eq(ration_observe(w.interactive, NULL, &refusal), 0);
+	cr_assert_eq(ration_retry_again(w.interactive, &retry, &refusal, true, &wait_ns), 0);
+	cr_assert_eq(ration_observe(w.interactive, NULL, &good), 0);
+	cr_assert_eq(ration_retry_again(w.interactive, &retry, &refusal, true, &wait_ns),
+		     RATION_GIVE_UP);
+	rationd_expect_log(&w.r,
+			   "event=retried tenant=\"acme\" vendor=\"crm\" class=\"interactive\" "
+			   "status=429 attempt=2 wait_s=",
+			   1);
+	rationd_expect_log(&w.r, "why=\"answered\" status=200 attempt=2 pid=", 1);
+	rationd_expect_log(&w.r, "why=\"no tries are left\" status=429 attempt=2 pid=", 1);
+	end(&w);
+}
+
 /* What it put before it died is taken; its slot has no event that is being written. */
 Test(events, last_words_of_the_killed)
 {

@@ -101,6 +101,20 @@ void event_tell_denied(const struct ration_handle *handle, int code,
 	event_tell(handle->ration, &event);
 }
 
+void event_tell_attempt(const struct ration_handle *handle, enum event_type type,
+			const struct ration_signal *signal, uint32_t attempt, uint64_t wait_ns,
+			const char *why)
+{
+	struct event event = event_about(handle, type);
+
+	if (signal && signal->status != 0)
+		event.number[EVENT_STATUS] = (uint64_t)signal->status;
+	event.number[EVENT_ATTEMPT] = attempt;
+	event.number[EVENT_WAIT_NS] = wait_ns;
+	event.text[EVENT_WHY] = why;
+	event_tell(handle->ration, &event);
+}
+
 /* The limit that has nothing left, if one was told of, else the first. */
 static const struct ration_told *told_of(const struct ration_signal *signal)
 {

@@ -37,6 +37,14 @@ bool event_due(struct ration *ration, enum event_type type, uint32_t bucket, uin
 void event_tell_denied(const struct ration_handle *handle, int code,
 		       const struct ration_denial *denial, uint64_t times);
 
+/*
+ * A request that is sent for the `attempt`th time (or would be), or its end: EVENT_RETRIED, EVENT_FINISHED. signal: the
+ * last response, or NULL.
+ */
+void event_tell_attempt(const struct ration_handle *handle, enum event_type type,
+			const struct ration_signal *signal, uint32_t attempt, uint64_t wait_ns,
+			const char *why);
+
 /* A response that was refused because of a limit. */
 void event_tell_limited(const struct ration_handle *handle, const struct ration_signal *signal);
 

@@ -629,6 +629,9 @@ int ration_observe(struct ration_handle *handle, const struct ration_ticket *tic
 		return result;
 	if (signal->limited)
 		event_tell_limited(handle, signal);
+	else if (signal->attempt > 1)
+		event_tell_attempt(handle, EVENT_FINISHED, signal, signal->attempt, EVENT_NONE,
+				   "answered");
 	o.blob = policy_enter(o.ration);
 	/* Replaced meanwhile: the chain's limits cannot be named any more, and the next response will say it again. */
 	if (o.blob->header->generation == o.chain.head.policy_generation) {

@@ -10,6 +10,7 @@
 #include <sys/random.h>
 
 #include "client/attachment.h"
+#include "client/events.h"
 #include "client/memory.h"
 #include "shm/budget.h"
 
@@ -87,9 +88,13 @@ static uint64_t wait_of(struct ration *ration, const struct blob_retry *rules,
 	return signal->retry_in_ns + random_below(ration, rules->base_ns);
 }
 
-static int give_up(struct ration_retry *retry, const char *why)
+/* What was never refused, nor tried before, is no news. */
+static int give_up(const struct ration_handle *handle, struct ration_retry *retry,
+		   const struct ration_signal *signal, const char *why)
 {
 	retry->why = why;
+	if ((signal && signal->limited) || retry->tries > 1)
+		event_tell_attempt(handle, EVENT_FINISHED, signal, retry->tries, EVENT_NONE, why);
 	return RATION_GIVE_UP;
 }
 
@@ -112,17 +117,20 @@ int ration_retry_again(struct ration_handle *handle, struct ration_retry *retry,
 		return ready;
 	rules_of(handle, &rules);
 	if (signal && signal->limited && !signal->retryable)
-		return give_up(retry, "the vendor will not accept it later either");
+		return give_up(handle, retry, signal, "the vendor will not accept it later either");
 	if (!repeatable && !refused_unseen(signal))
-		return give_up(retry, "it may have been acted upon, and must not be repeated");
+		return give_up(handle, retry, signal,
+			       "it may have been acted upon, and must not be repeated");
 	if (retry->tries >= rules.attempts)
-		return give_up(retry, "no tries are left");
+		return give_up(handle, retry, signal, "no tries are left");
 	wait = wait_of(ration, &rules, retry, signal);
 	if (spent > rules.total_ns || wait > rules.total_ns - spent)
-		return give_up(retry, "the time for all tries would be over");
+		return give_up(handle, retry, signal, "the time for all tries would be over");
 	if (!budget_spend(&ration->seg, key_of(handle)))
-		return give_up(retry, "no retries are left in the budget of the class");
+		return give_up(handle, retry, signal,
+			       "no retries are left in the budget of the class");
 	retry->tries++;
+	event_tell_attempt(handle, EVENT_RETRIED, signal, retry->tries, wait, "");
 	*ret_wait_ns = wait;
 	return 0;
 }
