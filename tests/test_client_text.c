@@ -198,7 +198,7 @@ Test(text, every_result_has_words_of_its_own)
 			cr_assert_str_neq(ration_strerror(codes[i]), ration_strerror(codes[k]));
 	}
 	cr_assert_str_eq(ration_strerror(-EACCES), "Permission denied");
-	cr_assert_str_eq(ration_strerror(6), "unknown result");
+	cr_assert_str_eq(ration_strerror(7), "unknown result");
 	cr_assert_str_eq(ration_strerror(-999999), "unknown result");
 	cr_assert_str_eq(ration_strerror(RATION_ELOST - 1), "unknown result");
 	cr_assert_eq(ration_strerror(-ENOENT), ration_strerror(-ENOENT), "a constant string");

@@ -325,6 +325,22 @@ static int observe_block(const struct observing *o)
 			  retry == RATION_UNKNOWN ? BACK_OFF : ticks_of(retry), why);
 }
 
+/*
+ * A request that was on its way when the gate was last limited tells nothing new: of a vendor that has just begun to refuse
+ * all that are under way are refused, and those it accepted before were not counted.
+ */
+static bool is_news(const struct observing *o)
+{
+	struct bucket_ref gate;
+
+	return !o->ticket ||
+	       index_find(&o->ration->seg,
+			  client_gate_identity(o->blob, gates[gate_of(RATION_REACH_TENANT)].scope,
+					       o->handle->field),
+			  &gate) != INDEX_FOUND ||
+	       o->ticket->permit > shm_load(&o->ration->seg.hot[gate.bucket].state[2]);
+}
+
 /* It counts from the first limited response on: nobody makes a gate where there is no trouble. */
 static int observe_breaker(const struct observing *o)
 {
@@ -401,11 +417,13 @@ int gate_observe(struct ration_handle *handle, const struct ration_ticket *ticke
 	};
 	const uint32_t vendor = blob_find_vendor(o.blob, handle->field[KEY_VENDOR]);
 	int result = RATION_EVENDOR, counted;
+	bool news;
 
 	if (vendor != BLOB_NO_INDEX) {
 		o.vendor = &o.blob->vendors[vendor];
+		news = is_news(&o);
 		result = observe_block(&o);
-		counted = observe_breaker(&o);
+		counted = news ? observe_breaker(&o) : 0;
 		observe_probes(&o);
 		result = result != 0 ? result : counted;
 	}
