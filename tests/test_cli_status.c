@@ -352,7 +352,9 @@ Test(cli_explain, from_a_supervisor)
 		"   from      line 5 of the policy\n"
 		"   now       not used yet\n"
 		"\n"
-		"A permit is good for 0 ns.\n";
+		"A permit is good for 0 ns.\n"
+		"The breaker: opens for 30 s when 50 % of 10 or more responses in 10 s were "
+		"limited.\n";
 	struct cli_result r;
 	struct rationd d;
 

@@ -430,3 +430,27 @@ Test(policy, durations_percents_counts)
 	cr_expect_not(scalar_count("5K", &v));
 	cr_expect_not(scalar_count("", &v));
 }
+
+/* --- blocks and the breaker --- */
+
+Test(policy, blocks_and_the_breaker)
+{
+	policy_make("defaults: { max_block: 2h, breaker: { window: 20s, least: 5 } }\n"
+		    "vendors:\n"
+		    "  a: {}\n"
+		    "  b: { max_block: 1m, breaker: { share: 12.5%, open: 90s } }\n"
+		    "  c: { breaker: none }\n",
+		    &policy, &blob);
+	cr_assert_eq(blob.n_vendors, 3);
+	cr_expect_eq(blob.vendors[0].max_block_ns, UINT64_C(7200) * 1000000000);
+	cr_expect_eq(blob.vendors[0].breaker.window_ns, UINT64_C(20000000000));
+	cr_expect_eq(blob.vendors[0].breaker.share_ppm, 500000);
+	cr_expect_eq(blob.vendors[0].breaker.least, 5);
+	cr_expect_eq(blob.vendors[0].breaker.open_ns, UINT64_C(30000000000));
+	cr_expect_eq(blob.vendors[1].max_block_ns, UINT64_C(60000000000));
+	cr_expect_eq(blob.vendors[1].breaker.window_ns, UINT64_C(20000000000));
+	cr_expect_eq(blob.vendors[1].breaker.share_ppm, 125000);
+	cr_expect_eq(blob.vendors[1].breaker.open_ns, UINT64_C(90000000000));
+	cr_expect_eq(blob.vendors[2].breaker.window_ns, 0);
+	policy_free(&policy);
+}

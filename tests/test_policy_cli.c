@@ -252,6 +252,8 @@ Test(policy_cli, check_shows_what_each_limit_comes_to)
 		"    effective: 2000/s, burst 500\n"
 		"\n"
 		"vendor crm: a permit is good for 0 ns\n"
+		"  at most 25 h of a block; breaker: opens for 30 s when 50 % of 10 or more "
+		"responses in 10 s were limited\n"
 		"  x (requests): one bucket for each tenant\n"
 		"    written: 100/s, burst 50\n"
 		"    share 50%, margin 10%: 45/s, burst 23\n"
@@ -362,7 +364,7 @@ Test(policy_cli, check_refuses)
 	cr_expect_str_eq(out, "");
 	cr_expect_str_eq(
 		err, "bad.yaml:3:17: error: unknown key 'rte'; known: use, limits, delay, learn, "
-		     "clock_skew, margin, share\n");
+		     "clock_skew, max_block, breaker, margin, share\n");
 	cr_expect_eq(ration("check --json bad.yaml"), EX_DATAERR);
 	report = json_loads(out, 0, NULL);
 	cr_assert_not_null(report, "%s", out);

@@ -113,24 +113,27 @@ Test(policy_diff, shapes)
 
 Test(policy_diff, what_comes_and_goes)
 {
-	expect_diff(VENDOR(RATE) "tenants: {t: {v: {r: {rate: 7/s, burst: 7}}}}\n",
-		    "vendors:\n  w:\n    limits:\n"
-		    "      - {name: s, kind: concurrency, slots: 3, scope: [], mode: shadow}\n",
-		    "vendor v is gone: requests for it are refused, unless vendor 'default' stands "
-		    "for it\n"
-		    "vendor w is new\n"
-		    "  permits are good for: 50 ms\n"
-		    "  clock_skew: 50 ms\n"
-		    "limit v/r is gone: what it has counted is forgotten\n"
-		    "limit w/s is new: nothing of it is used yet\n"
-		    "  kind: concurrency limit\n"
-		    "  unit: slots\n"
-		    "  counted: for all requests together\n"
-		    "  written: 3 at a time\n"
-		    "  effective: 3 at a time\n"
-		    "  delay: a slot is free 50 ms after its request was given up\n"
-		    "  mode: shadow\n"
-		    "tenant t is gone: it has what everybody has\n");
+	expect_diff(
+		VENDOR(RATE) "tenants: {t: {v: {r: {rate: 7/s, burst: 7}}}}\n",
+		"vendors:\n  w:\n    limits:\n"
+		"      - {name: s, kind: concurrency, slots: 3, scope: [], mode: shadow}\n",
+		"vendor v is gone: requests for it are refused, unless vendor 'default' stands "
+		"for it\n"
+		"vendor w is new\n"
+		"  permits are good for: 50 ms\n"
+		"  clock_skew: 50 ms\n"
+		"  max_block: 25 h\n"
+		"  breaker: opens for 30 s when 50 % of 10 or more responses in 10 s were limited\n"
+		"limit v/r is gone: what it has counted is forgotten\n"
+		"limit w/s is new: nothing of it is used yet\n"
+		"  kind: concurrency limit\n"
+		"  unit: slots\n"
+		"  counted: for all requests together\n"
+		"  written: 3 at a time\n"
+		"  effective: 3 at a time\n"
+		"  delay: a slot is free 50 ms after its request was given up\n"
+		"  mode: shadow\n"
+		"tenant t is gone: it has what everybody has\n");
 }
 
 Test(policy_diff, tenants)

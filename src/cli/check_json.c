@@ -90,6 +90,15 @@ static bool same_text(const struct blob *blob, uint32_t a, uint32_t b)
 	return strcmp(blob_text(blob, a), blob_text(blob, b)) == 0;
 }
 
+static json_t *breaker_json(const struct blob_breaker *b)
+{
+	if (b->window_ns == 0)
+		return json_null();
+	return json_pack("{s:I, s:f, s:i, s:I}", "window_ns", (json_int_t)b->window_ns, "share",
+			 (double)b->share_ppm / 1e6, "least", (int)b->least, "open_ns",
+			 (json_int_t)b->open_ns);
+}
+
 /* The vendor's own limits, then those for all vendors; what they mean for classes beside them. */
 static json_t *vendor_json(const struct blob *blob, const struct blob_vendor *vendor)
 {
@@ -103,9 +112,11 @@ static json_t *vendor_json(const struct blob *blob, const struct blob_vendor *ve
 				json_array_append_new(limits, limit_json(blob, limit));
 		}
 	}
-	return json_pack("{s:s, s:I, s:I, s:o}", "name", blob_text(blob, vendor->name), "permit_ns",
-			 (json_int_t)vendor->delay_ns, "clock_skew_ns",
-			 (json_int_t)vendor->clock_skew_ns, "limits", limits);
+	return json_pack("{s:s, s:I, s:I, s:I, s:o, s:o}", "name", blob_text(blob, vendor->name),
+			 "permit_ns", (json_int_t)vendor->delay_ns, "clock_skew_ns",
+			 (json_int_t)vendor->clock_skew_ns, "max_block_ns",
+			 (json_int_t)vendor->max_block_ns, "breaker",
+			 breaker_json(&vendor->breaker), "limits", limits);
 }
 
 static json_t *tenant_json(const struct blob *blob, const struct blob_tenant *tenant)

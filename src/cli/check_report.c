@@ -218,10 +218,13 @@ static void print_classes(const struct blob *blob)
 static void print_vendor(const struct blob *blob, const struct blob_vendor *vendor)
 {
 	const struct blob_run *run = blob_chain(blob, (uint32_t)(vendor - blob->vendors), 0);
-	char delay[32];
+	char delay[32], text[LIMIT_WORDS_SIZE];
 
 	printf("\nvendor %s: a permit is good for %s\n", blob_text(blob, vendor->name),
 	       words_duration(vendor->delay_ns, delay, sizeof(delay)));
+	printf("  at most %s of a block; breaker: %s\n",
+	       words_duration(vendor->max_block_ns, delay, sizeof(delay)),
+	       limit_breaker(&vendor->breaker, text));
 	if (run->count == 0)
 		puts("  no limits");
 	for (uint32_t i = 0; i < run->count; i++) {

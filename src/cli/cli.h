@@ -42,6 +42,8 @@
 	X(status, "show every bucket: level, numbers, admitted, denied")                           \
 	X(events, "show what happened: refusals, corrections, denials")                            \
 	X(explain, "say in words which limits a key meets")                                        \
+	X(block, "stop a tenant's requests to a vendor for a time")                                \
+	X(unblock, "lift what blocks a tenant's requests to a vendor")                             \
 	X(set, "put a number over the policy's, until it is taken back")                           \
 	X(check, "check a policy file")                                                            \
 	X(diff, "say in words what another policy changes")                                        \

@@ -234,7 +234,7 @@ static void print_chain(const struct explaining *e, const char *key, uint32_t ve
 	const uint32_t class_index = blob_find_class(e->blob, e->field[KEY_CLASS]);
 	const struct blob_run *run = blob_chain(e->blob, vendor, class_index);
 	const uint32_t n = count_written(e->blob, run);
-	char delay[32];
+	char delay[32], text[LIMIT_WORDS_SIZE];
 
 	printf("%s meets %u limit%s, all or none of which a request passes:\n\n", key, n,
 	       n == 1 ? "" : "s");
@@ -243,6 +243,7 @@ static void print_chain(const struct explaining *e, const char *key, uint32_t ve
 		printf("Vendor %s is not named in the policy: '%s' stands for it.\n",
 		       e->field[KEY_VENDOR], blob_text(e->blob, v->name));
 	printf("A permit is good for %s.\n", words_duration(v->delay_ns, delay, sizeof(delay)));
+	printf("The breaker: %s.\n", limit_breaker(&v->breaker, text));
 	print_modes(e, class_index);
 }
 

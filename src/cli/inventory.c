@@ -130,9 +130,12 @@ static void add_vendor(struct inventory *inventory, const struct blob *blob,
 {
 	struct thing *thing =
 		add_thing(inventory, THING_VENDOR, text_of("%s", blob_text(blob, vendor->name)));
+	char text[LIMIT_WORDS_SIZE];
 
 	add_duration(thing, "permits are good for", vendor->delay_ns);
 	add_duration(thing, "clock_skew", vendor->clock_skew_ns);
+	add_duration(thing, "max_block", vendor->max_block_ns);
+	add_property(thing, "breaker", limit_breaker(&vendor->breaker, text));
 }
 
 /* What the words of a bucket mean: client_identity() makes another bucket of another one. */

@@ -316,6 +316,21 @@ void limit_lines(const struct limit_view *view, limit_line *line, void *user)
 		line(user, "mode", limit_mode(view->blob, &limit->mode, buf));
 }
 
+char *limit_breaker(const struct blob_breaker *breaker, char buf[LIMIT_WORDS_SIZE])
+{
+	char open[32], window[32];
+
+	buf[0] = '\0';
+	if (breaker->window_ns == 0)
+		add(buf, "none");
+	else
+		add(buf, "opens for %s when %.4g %% of %u or more responses in %s were limited",
+		    words_duration(breaker->open_ns, open, sizeof(open)),
+		    (double)breaker->share_ppm / 1e4, breaker->least,
+		    words_duration(breaker->window_ns, window, sizeof(window)));
+	return buf;
+}
+
 /* --- what delay and clock_skew cost --- */
 
 struct lateness {

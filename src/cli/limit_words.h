@@ -38,6 +38,9 @@ char *limit_mode(const struct blob *blob, const struct blob_rules *rules,
 typedef void limit_line(void *user, const char *what, const char *text);
 void limit_lines(const struct limit_view *view, limit_line *line, void *user);
 
+/* "opens for 30 s at 50 % of 10 or more responses in 10 s"; "none" */
+char *limit_breaker(const struct blob_breaker *breaker, char buf[LIMIT_WORDS_SIZE]);
+
 /* Units, slots or tokens that packed numbers of a limit of that kind hold. */
 uint64_t limit_amount(uint32_t kind, uint64_t effective);
 

@@ -111,15 +111,15 @@ static void print_json(const struct ration *ration, const struct status_rows *ro
 	for (uint32_t i = 0; i < rows->n; i++)
 		json_array_append_new(buckets, row_json(ration, &rows->row[i]));
 	root = cli_need(json_pack(
-		"{s:I, s:o, s:i, s:{s:I, s:I, s:I, s:I}, s:o, s:o, s:o}", "policy_generation",
+		"{s:I, s:o, s:i, s:{s:I, s:I, s:I, s:I}, s:o, s:o, s:o, s:o}", "policy_generation",
 		(json_int_t)shm_load(&seg->control->policy_generation), "workers",
 		workers_json(seg), "buckets_max", (int)seg->n_buckets, "counters", "full",
 		(json_int_t)shm_load_relaxed(&seg->control->full), "corrupt",
 		(json_int_t)shm_load_relaxed(&seg->control->corrupt), "repaired",
 		(json_int_t)shm_load_relaxed(&seg->control->repaired), "forgotten",
 		(json_int_t)shm_load_relaxed(&seg->control->forgotten), "shadow",
-		status_shadow_json(ration), "set", status_set_json(client_blob(ration)), "buckets",
-		buckets));
+		status_shadow_json(ration), "blocks", status_gates_json(ration), "set",
+		status_set_json(client_blob(ration)), "buckets", buckets));
 	json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	putchar('\n');
 	json_decref(root);
@@ -249,6 +249,7 @@ static void print_people(const struct ration *ration, const struct status_rows *
 	status_waiting_print(ration, rows);
 	status_told_print(ration, rows);
 	status_shadow_print(ration);
+	status_gates_print(ration);
 	status_print_set(client_blob(ration));
 	printf("%u of %u buckets, %u workers, policy generation %llu\n", rows->records,
 	       seg->n_buckets, workers,
@@ -269,7 +270,7 @@ int cmd_status(int argc, char **argv)
 		.command = command,
 		.operands = "",
 		.summary = "Show every bucket: what is left of how much, acquires admitted and "
-			   "denied; who has a slot,\nand who waits.",
+			   "denied; who has a slot,\nwho waits, and what is blocked.",
 		.options = options,
 	};
 	struct status_rows rows;

@@ -58,6 +58,10 @@ void status_waiting_print(const struct ration *ration, const struct status_rows 
 json_t *status_told_json(const struct ration *ration, const struct status_row *row);
 void status_told_print(const struct ration *ration, const struct status_rows *rows);
 
+/* status_gates.c: what is blocked, until when and why (shm/gate.h). */
+json_t *status_gates_json(const struct ration *ration);
+void status_gates_print(const struct ration *ration);
+
 /* Whom limits in shadow mode would have denied, and who was drawing then (shm/contest.h). */
 json_t *status_shadow_json(const struct ration *ration);
 void status_shadow_print(const struct ration *ration);

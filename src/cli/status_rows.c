@@ -142,7 +142,7 @@ static bool read_row(struct reading *r, uint32_t bucket, struct status_row *row)
 		.kind = KIND_OF(shm_half_load(&hot->kind)),
 	};
 	r->records++;
-	if (row->kind == KIND_VIEW)
+	if (row->kind == KIND_VIEW || row->kind == KIND_GATE)
 		return false;
 	read_names(r, row);
 	read_kind(r, row);

@@ -24,8 +24,13 @@ enum written_field {
 	WRITTEN_SKEW,   /* ns */
 	WRITTEN_COST,
 	WRITTEN_DEBT,
-	WRITTEN_HOLD,  /* ns */
-	WRITTEN_LEARN, /* LIMIT_ADOPTS, LIMIT_SEEKS or 0 */
+	WRITTEN_HOLD,         /* ns */
+	WRITTEN_LEARN,        /* LIMIT_ADOPTS, LIMIT_SEEKS or 0 */
+	WRITTEN_MAX_BLOCK,    /* ns */
+	WRITTEN_BREAK_WINDOW, /* ns; 0: there is no breaker */
+	WRITTEN_BREAK_SHARE,  /* ppm */
+	WRITTEN_BREAK_LEAST,
+	WRITTEN_BREAK_OPEN, /* ns */
 	WRITTEN_FIELDS,
 };
 

@@ -149,8 +149,16 @@ void emit_vendors(struct emitter *e)
 			.name = emit_text(e, vendor->named.name),
 			.delay_ns = permit_delay(e->c, vendor),
 			.clock_skew_ns = vendor->written.value[WRITTEN_SKEW],
-			.max_block_ns = UINT64_C(90000) * 1000000000,
-			.breaker = {UINT64_C(10000000000), UINT64_C(30000000000), 500000, 10},
+			.max_block_ns = vendor->written.value[WRITTEN_MAX_BLOCK],
+			.breaker =
+				{
+					.window_ns = vendor->written.value[WRITTEN_BREAK_WINDOW],
+					.open_ns = vendor->written.value[WRITTEN_BREAK_OPEN],
+					.share_ppm = (uint32_t)vendor->written
+							     .value[WRITTEN_BREAK_SHARE],
+					.least = (uint32_t)
+							 vendor->written.value[WRITTEN_BREAK_LEAST],
+				},
 		};
 		if (strcmp(vendor->named.name, "default") == 0)
 			e->header.default_vendor = i;

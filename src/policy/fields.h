@@ -11,6 +11,9 @@
 field_read read_rate, read_burst, read_amount, read_slots, read_margin, read_share, read_delay,
 	read_clock_skew, read_default_cost, read_max_debt, read_hold, read_learn;
 
+/* The same: for how long a vendor may be left alone, and when by ourselves (breaker.c). */
+field_read read_max_block, read_breaker;
+
 /* What the values must look like. */
 #define RATE_FORM  "a rate such as 100/s, 90000/min or 100k/day"
 #define COUNT_FORM "a whole number from 1 to 1099511627775, such as 50 or 10k"

@@ -45,6 +45,8 @@ static const struct field vendor_fields[] = {
 	{"delay", read_delay, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
 	{"learn", read_learn, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
 	{"clock_skew", read_clock_skew, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
+	{"max_block", read_max_block, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
+	{"breaker", read_breaker, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
 	{"margin", read_margin, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
 	{"share", read_share, offsetof(struct draft_vendor, written), NULL, ANYWHERE},
 };
@@ -201,6 +203,8 @@ static const struct field default_fields[] = {
 	{"delay", read_delay, 0, NULL, ANYWHERE},
 	{"learn", read_learn, 0, NULL, ANYWHERE},
 	{"clock_skew", read_clock_skew, 0, NULL, ANYWHERE},
+	{"max_block", read_max_block, 0, NULL, ANYWHERE},
+	{"breaker", read_breaker, 0, NULL, ANYWHERE},
 	{"mode", read_policy_mode, 0, NULL, ANYWHERE},
 	{"share", read_share, 0, NULL, ANYWHERE},
 	{"margin", read_margin, 0, NULL, ANYWHERE},

@@ -10,7 +10,9 @@
 
 /* Keys and values of the policy language that this version does not know how to keep. */
 static const char *const later[] = {
-	"breaker", "max_block", "on_unavailable", "routes", "signals",
+	"on_unavailable",
+	"routes",
+	"signals",
 };
 
 bool schema_later(const char *word)
