@@ -429,6 +429,37 @@ Test(rolling, what_the_vendor_knows_better_is_not_refunded)
 	verify(&limit, DAY * 9 / 8);
 }
 
+static uint64_t credit(struct limit *limit, uint64_t used, uint64_t late, uint64_t now)
+{
+	uint64_t units;
+
+	(void)rolling_credit(&limit->seg, limit->ref.bucket, limit->ref.generation, used,
+			     late * TICKS_PER_NS, now * TICKS_PER_NS, &units);
+	return units;
+}
+
+/* What came after it fills all that counts now. */
+Test(rolling, what_the_vendor_knew_long_ago_gives_nothing_back)
+{
+	struct limit limit = limit_of(10, SECOND, 0, YEAR);
+
+	cr_assert_eq(take(&limit, 3, YEAR + DAY, NULL), TAKE_ADMIT);
+	cr_assert_eq(credit(&limit, 0, YEAR, YEAR + DAY), 0);
+	cr_assert_eq(credit(&limit, 0, YEAR + DAY - SECOND, YEAR + DAY), 0);
+	cr_assert_eq(credit(&limit, 0, YEAR + DAY + SECOND / 20, YEAR + DAY + SECOND / 20), 3);
+	verify(&limit, YEAR + DAY + SECOND / 20);
+}
+
+Test(rolling, a_head_that_was_scribbled_far_ahead_is_not_counted_to, .timeout = 20)
+{
+	struct limit limit = limit_of(10, SECOND, 0, YEAR);
+
+	cr_assert_eq(take(&limit, 3, YEAR, NULL), TAKE_ADMIT);
+	shm_store(&hot_of(&limit)->state[0], INT64_MAX);
+	cr_assert_eq(credit(&limit, 1, YEAR, YEAR), 0);
+	cr_assert_not(rolling_plausible(&limit.seg, limit.ref.bucket, YEAR * TICKS_PER_NS));
+}
+
 /* --- pace --- */
 
 Test(rolling, a_paced_limit_is_spread_evenly)
@@ -830,6 +861,7 @@ Test(rolling, any_scribbled_word_is_found_or_harmless)
 		(void)rolling_give_back(&limit.seg, &charge, 1);
 		(void)rolling_debit(&limit.seg, &charge, 1, now * TICKS_PER_NS);
 		(void)correct(&limit, 5, now);
+		(void)credit(&limit, 1, now - SECOND, now);
 		(void)used_at(&limit, now);
 		if (!rolling_plausible(&limit.seg, limit.ref.bucket, (now + SECOND) * TICKS_PER_NS))
 			repaired(&limit, now + SECOND, place == 2);

@@ -350,6 +350,9 @@ bool rolling_credit(struct seg *seg, uint32_t bucket, uint32_t generation, uint6
 			(void)cells_roll(&cells, index);
 			continue;
 		}
+		/* What came since may be all that counts. A head that was scribbled far ahead is no reason to count to it. */
+		if (known + ROLLING_CELLS <= index)
+			return true;
 		surplus = minus(cells_used_since(&cells, index - ROLLING_CELLS),
 				sum(used, cells_used_since(&cells, known)));
 		if (surplus == 0)
