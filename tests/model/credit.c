@@ -24,10 +24,11 @@ enum { KIND, AMOUNT, LOST, EXACT };
 
 struct credit_notes {
 	struct notes shared;
-	uint64_t kept;      /* units that were charged and stay */
-	uint64_t asked;     /* the same with those that are being charged */
-	uint64_t others;    /* that the vendor has told of */
-	uint64_t admitted;  /* of those kept: when others had not been told of yet */
+	shm_word kept;      /* units that were charged and stay */
+	shm_word asked;     /* the same with those that are being charged */
+	shm_word foreign;   /* units that others spent */
+	shm_word others;    /* that the vendor has told of */
+	shm_word admitted;  /* of those kept: asked for when others had not been told of yet */
 	uint64_t marks;     /* units that marks cost */
 	shm_word marked_at; /* 0: no mark yet */
 	uint64_t level;
@@ -133,17 +134,42 @@ static bool charge(struct self *me, uint64_t units)
 	return me->charged;
 }
 
-/* The CAS was the last thing that it did: noted in the same step. A token bucket's numbers are looked at once more. */
-static void op_keep(void *self, const struct op *op)
+/*
+ * Notes are steps of their own, for the search must see what they depend on. They are taken before it asks and after it
+ * has been told, so whatever a charge does lies between the two. Of a rolling limit the CAS of the head is the last
+ * thing that a charge does, and is noted with it: whoever looks at the head knows what is kept.
+ */
+static void note_kept(uint64_t units, bool early)
 {
-	known()->asked += op->a;
-	if (!charge(self, op->a)) {
-		known()->asked -= op->a;
+	struct credit_notes *notes = known();
+
+	if (scenario->with[KIND] == KIND_ROLLING) {
+		atomic_fetch_add(&notes->admitted, early ? units : 0);
+		atomic_fetch_add(&notes->kept, units);
 		return;
 	}
-	known()->kept += op->a;
-	if (known()->others == 0)
-		known()->admitted += op->a;
+	(void)shm_add(&notes->admitted, early ? units : 0);
+	(void)shm_add(&notes->kept, units);
+}
+
+static uint64_t kept_now(void)
+{
+	if (scenario->with[KIND] != KIND_ROLLING)
+		return shm_load(&known()->kept);
+	(void)shm_load(&hot()->state[0]);
+	return atomic_load(&known()->kept);
+}
+
+static void op_keep(void *self, const struct op *op)
+{
+	struct credit_notes *notes = known();
+	const bool early = shm_load(&notes->others) == 0;
+
+	(void)shm_add(&notes->asked, op->a);
+	if (charge(self, op->a))
+		note_kept(op->a, early);
+	else
+		(void)shm_add(&notes->asked, -op->a);
 }
 
 static void give_back(const struct charge_ref *given)
@@ -183,13 +209,13 @@ static void op_take_back(void *self, const struct op *op)
 /* What it has seen of ours by the mark, and of others by now. */
 static uint64_t told(void)
 {
-	return known()->kept_then + known()->others;
+	return known()->kept_then + shm_load(&known()->foreign);
 }
 
 static void op_mark(void *self, const struct op *op)
 {
 	struct credit_notes *notes = known();
-	uint64_t level;
+	uint64_t level, known_then;
 	bool good = true;
 
 	(void)self;
@@ -200,11 +226,13 @@ static void op_mark(void *self, const struct op *op)
 		good = bucket_level(hot(), ref.generation, &level);
 	else
 		level = now();
+	/* After the mark: whatever that counts has been asked for, and of a rolling limit what is kept is in cells of before. */
+	known_then = scenario->with[KIND] == KIND_ROLLING ? kept_now() : shm_load(&notes->asked);
 	if (!good)
 		return;
 	notes->marks += scenario->with[KIND] == KIND_WINDOW;
 	notes->level = level;
-	notes->kept_then = scenario->with[KIND] == KIND_BUCKET ? notes->asked : notes->kept;
+	notes->kept_then = known_then;
 	shm_store(&notes->marked_at, 1);
 }
 
@@ -235,11 +263,12 @@ static void op_credit(void *self, const struct op *op)
 /* Others have spent op->a units, and a response says what is used in all. */
 static void op_correct(void *self, const struct op *op)
 {
-	const uint64_t used = known()->kept + op->a;
+	const uint64_t used = kept_now() + op->a;
 	uint64_t units;
 	bool done;
 
 	(void)self;
+	shm_store(&known()->foreign, op->a);
 	if (scenario->with[KIND] == KIND_WINDOW)
 		done = window_correct(&world.seg, ref, INDEX, used, now_again, NULL, &units);
 	else if (scenario->with[KIND] == KIND_BUCKET)
@@ -247,7 +276,7 @@ static void op_correct(void *self, const struct op *op)
 	else
 		done = rolling_correct(&world.seg, ref.bucket, ref.generation, used, now(), &units);
 	if (done)
-		known()->others = op->a;
+		shm_store(&known()->others, op->a);
 }
 
 /* --- a life --- */
@@ -288,24 +317,26 @@ static void each(void)
 {
 	const struct credit_notes *notes = known();
 
-	if (used_now() < notes->kept)
+	const uint64_t kept = atomic_load(&notes->kept);
+
+	if (used_now() < kept)
 		model_fail("%u units are counted of the %u that were charged and stay",
-			   (unsigned)used_now(), (unsigned)notes->kept);
+			   (unsigned)used_now(), (unsigned)kept);
 }
 
 static void end(void)
 {
 	const struct credit_notes *notes = known();
 	const uint64_t amount = scenario->with[AMOUNT];
+	const uint64_t kept = atomic_load(&notes->kept), others = atomic_load(&notes->others);
+	const uint64_t admitted = atomic_load(&notes->admitted);
 
 	each();
-	if (notes->kept > amount || (notes->kept > notes->admitted &&
-				     notes->kept - notes->admitted + notes->others > amount))
-		model_fail("%u units are admitted", (unsigned)notes->kept);
-	if (scenario->with[EXACT] && model_kills() == 0 &&
-	    used_now() != notes->kept + notes->others)
+	if (kept > amount || (kept > admitted && kept - admitted + others > amount))
+		model_fail("%u units are admitted", (unsigned)kept);
+	if (scenario->with[EXACT] && model_kills() == 0 && used_now() != kept + others)
 		model_fail("%u units are counted, not %u", (unsigned)used_now(),
-			   (unsigned)(notes->kept + notes->others));
+			   (unsigned)(kept + others));
 	check_segment();
 }
 
