@@ -143,11 +143,14 @@ static void freed(struct ration *ration, const struct ration_ticket_link *link)
 		wake_next(ration, link->flags & LINK_OR ? link->line : link->bucket);
 }
 
-static void give_back(struct ration *ration, const struct ration_ticket *ticket)
+/* False: a lease was held too long and is another's now. */
+static bool give_back(struct ration *ration, const struct ration_ticket *ticket)
 {
-	chain_give_back(&ration->seg, ticket, clock_ticks, ration);
+	const bool held = chain_give_back(&ration->seg, ticket, clock_ticks, ration);
+
 	for (uint32_t i = 0; i < ticket->n_links; i++)
 		freed(ration, &ticket->links[i]);
+	return held;
 }
 
 /* Another was faster at the link that is next. Whether it still admits, in the chain that was prepared. */
@@ -182,7 +185,7 @@ static bool take_plainly(struct ration_handle *handle, const struct costs *costs
 		if (!look_again(handle, begun, CHAIN_CLASS(head.flags), now, ticket))
 			break;
 	}
-	give_back(ration, ticket);
+	(void)give_back(ration, ticket);
 	return false;
 }
 
@@ -460,7 +463,7 @@ static enum take take_chain(struct attempt *attempt, struct ration_ticket *ticke
 		if (result == TAKE_ADMIT)
 			return result;
 		ticket->permit = attempt->draw.at.now;
-		give_back(ration, ticket);
+		(void)give_back(ration, ticket);
 		ticket->n_links = 0;
 		if (!attempt->draw.again)
 			return result;
@@ -645,13 +648,10 @@ int ration_settle(struct ration *ration, struct ration_ticket *ticket,
 
 int ration_cancel(struct ration *ration, struct ration_ticket *ticket)
 {
-	bool held;
-
 	if (!ticket_ok(ration, ticket))
 		return -EINVAL;
-	held = release(ration, ticket);
-	give_back(ration, ticket);
-	return end(ticket, held);
+	/* Leases end once: by a second time another thread's may stand there, with the same word after 256 of them. */
+	return end(ticket, give_back(ration, ticket));
 }
 
 int ration_release(struct ration *ration, struct ration_ticket *ticket)

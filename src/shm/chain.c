@@ -440,28 +440,33 @@ static bool is_bucket(const struct ration_ticket_link *link)
 }
 
 /* The other kinds: what they give back does not depend on when. */
-static void give_back_others(struct seg *seg, const struct ration_ticket *ticket)
+static bool give_back_others(struct seg *seg, const struct ration_ticket *ticket)
 {
+	bool held = true;
+
 	for (uint32_t i = 0; i < ticket->n_links; i++) {
 		const struct ration_ticket_link *link = &ticket->links[i];
 		const struct kind *kind = kind_of(link->flags);
 		const struct charge_ref charge = charge_of(ticket, link);
 
-		if (kind && kind->give_back)
-			(void)kind->give_back(seg, &charge, link->amount);
+		/* False of the others: what was not given back stays spent. */
+		if (kind && kind->give_back && !kind->give_back(seg, &charge, link->amount))
+			held &= LINK_KIND(link->flags) != KIND_SLOTS;
 	}
+	return held;
 }
 
 /* All buckets are looked at before the one clock read; only those that changed meanwhile need another. */
-void chain_give_back(struct seg *seg, const struct ration_ticket *ticket, seg_clock *clock,
+bool chain_give_back(struct seg *seg, const struct ration_ticket *ticket, seg_clock *clock,
 		     void *user)
 {
 	struct bucket_pair pairs[CHAIN_LINKS_MAX];
 	uint64_t now;
+	bool held;
 
 	if (ticket->n_links == 0)
-		return;
-	give_back_others(seg, ticket);
+		return true;
+	held = give_back_others(seg, ticket);
 	for (uint32_t i = 0; i < ticket->n_links; i++) {
 		if (is_bucket(&ticket->links[i]))
 			bucket_refund_look(&seg->hot[ticket->links[i].bucket], &pairs[i]);
@@ -476,6 +481,7 @@ void chain_give_back(struct seg *seg, const struct ration_ticket *ticket, seg_cl
 		    !bucket_refund(&seg->hot[link->bucket], &charged, &pairs[i], now, &given))
 			refund(seg, link, link->charged, clock, user);
 	}
+	return held;
 }
 
 /* The part of `charged` that `actual` of `estimate` units are worth, rounded up. actual < estimate. */

@@ -83,8 +83,11 @@ bool chain_room(struct seg *seg, const struct draw *draw, uint32_t i, struct sho
  */
 enum take chain_charge(struct seg *seg, struct draw *draw, struct ration_ticket *ticket);
 
-/* Give back what each link of a ticket was charged, as far as time has not, and end its leases (cancel). */
-void chain_give_back(struct seg *seg, const struct ration_ticket *ticket, seg_clock *clock,
+/*
+ * Give back what each link of a ticket was charged, as far as time has not, and end its leases (cancel). False: not all
+ * of those were there any more.
+ */
+bool chain_give_back(struct seg *seg, const struct ration_ticket *ticket, seg_clock *clock,
 		     void *user);
 
 /* Correct one link from its estimate to `actual` units. Not for leases. */
