@@ -69,7 +69,7 @@ int cmd_block(int argc, char **argv)
 		.min_operands = 2,
 		.max_operands = 3,
 	};
-	struct ration *ration;
+	struct ration *ration = NULL;
 	struct gate_key key;
 	char **operands;
 	int n, status = args_parse(&args, argc, argv, &operands, &n);
@@ -107,7 +107,7 @@ int cmd_unblock(int argc, char **argv)
 		.min_operands = 2,
 		.max_operands = 3,
 	};
-	struct ration *ration;
+	struct ration *ration = NULL;
 	struct gate_key key;
 	char **operands;
 	int n, status = args_parse(&args, argc, argv, &operands, &n);
