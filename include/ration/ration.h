@@ -40,10 +40,11 @@ extern "C" {
 #define RATION_VERSION "0.1.0"
 
 enum {
-	RATION_LINKS_MAX = 16, /* buckets that one request may have to pass */
-	RATION_GATES_MAX = 3,  /* blocks that one request may have to pass */
-	RATION_NAME_MAX = 63,  /* bytes in the name of a vendor, class, limit or unit */
-	RATION_KEY_MAX = 256,  /* bytes in a tenant, account or resource */
+	RATION_LINKS_MAX = 16,       /* buckets that one request may have to pass */
+	RATION_GATES_MAX = 3,        /* blocks that one request may have to pass */
+	RATION_NAME_MAX = 63,        /* bytes in the name of a vendor, class, limit or unit */
+	RATION_KEY_MAX = 256,        /* bytes in a tenant, account or resource */
+	RATION_ALTERNATIVES_MAX = 8, /* of one route */
 };
 
 /* The largest amount one cost may name: about 1.1e12, a million dollars in millionths. */

@@ -160,9 +160,40 @@ static json_t *class_json(const struct blob *blob, const struct blob_class *clas
 	return object;
 }
 
+static json_t *alternative_json(const struct blob *blob, const struct blob_alternative *a)
+{
+	json_t *classes = json_array();
+	json_t *object =
+		json_pack("{s:s, s:s, s:o}", "name", blob_text(blob, a->name), "vendor",
+			  blob_text(blob, blob->vendors[a->vendor].name), "classes", classes);
+
+	for (uint32_t k = 0; k < blob->n_classes; k++) {
+		if (a->classes >> k & 1)
+			json_array_append_new(classes,
+					      json_string(blob_text(blob, blob->classes[k].name)));
+	}
+	add_text(object, "resource", blob, a->resource);
+	if (a->weight > 0)
+		json_object_set_new(object, "weight", json_integer(a->weight));
+	return object;
+}
+
+static json_t *route_json(const struct blob *blob, const struct blob_route *route)
+{
+	json_t *alternatives = json_array();
+
+	for (uint32_t i = 0; i < route->count; i++)
+		json_array_append_new(
+			alternatives,
+			alternative_json(blob, &blob->alternatives[route->first + i]));
+	return json_pack("{s:s, s:i, s:o}", "name", blob_text(blob, route->name), "line",
+			 (int)route->line, "alternatives", alternatives);
+}
+
 json_t *check_json(const struct blob *blob)
 {
 	json_t *classes = json_array(), *vendors = json_array(), *tenants = json_array();
+	json_t *routes = json_array();
 	char mode[LIMIT_WORDS_SIZE];
 
 	for (uint32_t i = 0; i < blob->n_classes; i++)
@@ -171,7 +202,9 @@ json_t *check_json(const struct blob *blob)
 		json_array_append_new(vendors, vendor_json(blob, &blob->vendors[i]));
 	for (uint32_t i = 0; i < blob->n_tenants; i++)
 		json_array_append_new(tenants, tenant_json(blob, &blob->tenants[i]));
-	return json_pack("{s:s, s:o, s:o, s:o}", "mode",
+	for (uint32_t i = 0; i < blob->n_routes; i++)
+		json_array_append_new(routes, route_json(blob, &blob->routes[i]));
+	return json_pack("{s:s, s:o, s:o, s:o, s:o}", "mode",
 			 limit_mode(blob, &blob->header->mode, mode), "classes", classes, "vendors",
-			 vendors, "tenants", tenants);
+			 vendors, "routes", routes, "tenants", tenants);
 }

@@ -239,6 +239,16 @@ static void print_vendor(const struct blob *blob, const struct blob_vendor *vend
 	}
 }
 
+static void print_route(const struct blob *blob, const struct blob_route *route)
+{
+	char place[LIMIT_WORDS_SIZE];
+
+	printf("\nroute %s:\n", blob_text(blob, route->name));
+	for (uint32_t i = 0; i < route->count; i++)
+		printf("  %s: %s\n", blob_text(blob, blob->alternatives[route->first + i].name),
+		       route_place(blob, route, i, place));
+}
+
 static void print_limits_of_all(const struct blob *blob)
 {
 	bool any = false;
@@ -295,5 +305,7 @@ void check_print(const struct blob *blob)
 	print_limits_of_all(blob);
 	for (uint32_t i = 0; i < blob->n_vendors; i++)
 		print_vendor(blob, &blob->vendors[i]);
+	for (uint32_t i = 0; i < blob->n_routes; i++)
+		print_route(blob, &blob->routes[i]);
 	print_tenants(blob);
 }

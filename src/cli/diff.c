@@ -24,6 +24,8 @@ static const struct words {
 	[THING_VENDOR] = {"vendor", NULL,
 			  "requests for it are refused, unless vendor 'default' stands for it"},
 	[THING_LIMIT] = {"limit", "nothing of it is used yet", "what it has counted is forgotten"},
+	[THING_ROUTE] = {"route", NULL,
+			 "requests for it are refused, unless vendor 'default' stands for it"},
 	[THING_TENANT] = {"tenant", NULL, "it has what everybody has"},
 };
 

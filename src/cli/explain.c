@@ -247,6 +247,37 @@ static void print_chain(const struct explaining *e, const char *key, uint32_t ve
 	print_modes(e, class_index);
 }
 
+/* --- a route: then each of its alternatives can be explained --- */
+
+static int explain_route(const struct explaining *e, const struct blob_route *route)
+{
+	const uint32_t class_index = blob_find_class(e->blob, e->field[KEY_CLASS]);
+	char place[LIMIT_WORDS_SIZE];
+
+	if (class_index == BLOB_NO_INDEX)
+		return cli_fail(cli_status_of(RATION_ECLASS), command,
+				"no class '%s' in the policy", e->field[KEY_CLASS]);
+	printf("%s is a route (line %u of the policy): a request goes to one of\n\n",
+	       e->field[KEY_VENDOR], route->line);
+	for (uint32_t i = 0; i < route->count; i++) {
+		const struct blob_alternative *a = &e->blob->alternatives[route->first + i];
+
+		printf("   %s: %s%s\n", blob_text(e->blob, a->name),
+		       route_place(e->blob, route, i, place),
+		       a->classes >> class_index & 1 ? "" : " (not for this class)");
+	}
+	puts("\nEach of them can be explained by its own key.");
+	return cli_close_stdout(EX_OK, command);
+}
+
+static void look_up(struct explaining *e, struct ration *ration, const struct cli_key *key)
+{
+	e->blob = client_blob(ration);
+	for (int i = 0; i < KEY_FIELDS; i++)
+		e->field[i] = key->field[i] && strcmp(key->field[i], "-") != 0 ? key->field[i] : "";
+	e->tenant = blob_find_tenant(e->blob, e->field[KEY_TENANT]);
+}
+
 /* Unknown vendors and classes are told as everywhere else. */
 static int explain(struct ration *ration, bool attached, const struct cli_key *key)
 {
@@ -255,15 +286,18 @@ static int explain(struct ration *ration, bool attached, const struct cli_key *k
 	struct ration_handle *handle = NULL;
 	struct ration_error error;
 	char text[sizeof(key->text) + 16];
-	int r = cli_resolve(ration, &k, &handle, &error);
+	uint32_t route;
+	int r;
 
+	look_up(&e, ration, key);
+	route = blob_find_route(e.blob, e.field[KEY_VENDOR]);
+	if (route != BLOB_NO_INDEX)
+		return explain_route(&e, &e.blob->routes[route]);
+	r = cli_resolve(ration, &k, &handle, &error);
 	ration_handle_free(&handle);
 	if (r == RATION_EVENDOR || r == RATION_ECLASS || r == -EINVAL)
 		return cli_fail(cli_status_of(r), command, "%s", error.text);
-	e.blob = client_blob(ration);
-	for (int i = 0; i < KEY_FIELDS; i++)
-		e.field[i] = key->field[i] && strcmp(key->field[i], "-") != 0 ? key->field[i] : "";
-	e.tenant = blob_find_tenant(e.blob, e.field[KEY_TENANT]);
+	look_up(&e, ration, key);
 	key_text(key, text, sizeof(text));
 	print_chain(&e, text, blob_find_vendor(e.blob, e.field[KEY_VENDOR]));
 	return cli_close_stdout(EX_OK, command);

@@ -181,6 +181,20 @@ static void add_limit(struct inventory *inventory, const struct blob *blob,
 	limit_lines(&view, add_property, thing);
 }
 
+/* --- routes --- */
+
+static void add_route(struct inventory *inventory, const struct blob *blob,
+		      const struct blob_route *route)
+{
+	struct thing *thing =
+		add_thing(inventory, THING_ROUTE, text_of("%s", blob_text(blob, route->name)));
+	char text[LIMIT_WORDS_SIZE];
+
+	for (uint32_t i = 0; i < route->count; i++)
+		add_property(thing, blob_text(blob, blob->alternatives[route->first + i].name),
+			     route_place(blob, route, i, text));
+}
+
 /* --- tenants --- */
 
 static void add_tenant(struct inventory *inventory, const struct blob *blob, uint32_t index)
@@ -228,6 +242,8 @@ struct inventory inventory_make(const struct blob *blob)
 		if (blob->limits[i].role == LIMIT_WRITTEN)
 			add_limit(&inventory, blob, &blob->limits[i]);
 	}
+	for (uint32_t i = 0; i < blob->n_routes; i++)
+		add_route(&inventory, blob, &blob->routes[i]);
 	for (uint32_t i = 0; i < blob->n_tenants; i++)
 		add_tenant(&inventory, blob, i);
 	qsort(inventory.things, inventory.n_things, sizeof(*inventory.things), inventory_compare);

@@ -12,6 +12,7 @@ enum thing_kind {
 	THING_CLASS,
 	THING_VENDOR,
 	THING_LIMIT,
+	THING_ROUTE,
 	THING_TENANT,
 };
 

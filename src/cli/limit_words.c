@@ -424,3 +424,39 @@ char *retry_words(const struct blob_retry *retry, char *buf, size_t size)
 			 words_duration(retry->cap_ns, cap, sizeof(cap)), retry->budget_ppm / 1e4);
 	return buf;
 }
+
+/* --- routes --- */
+
+static size_t weight_words(const struct blob *blob, const struct blob_route *route, uint32_t i,
+			   char *buf, size_t size)
+{
+	const struct blob_alternative *run = &blob->alternatives[route->first];
+	uint64_t sum = 0;
+
+	if (run[i].weight == 0)
+		return (size_t)snprintf(buf, size, "choice %u", i + 1);
+	for (uint32_t k = 0; k < route->count; k++)
+		sum += run[k].weight;
+	return (size_t)snprintf(buf, size, "weight %u of %llu", run[i].weight,
+				(unsigned long long)sum);
+}
+
+char *route_place(const struct blob *blob, const struct blob_route *route, uint32_t i,
+		  char buf[LIMIT_WORDS_SIZE])
+{
+	const uint32_t classes = blob->alternatives[route->first + i].classes;
+	const uint32_t all = (UINT32_C(1) << blob->n_classes) - 1;
+	size_t n = weight_words(blob, route, i, buf, LIMIT_WORDS_SIZE);
+	bool any = false;
+
+	if (classes == all)
+		return buf;
+	for (uint32_t k = 0; k < blob->n_classes && n < LIMIT_WORDS_SIZE; k++) {
+		if (!(classes >> k & 1))
+			continue;
+		n += (size_t)snprintf(buf + n, LIMIT_WORDS_SIZE - n, "%s%s", any ? ", " : "; for ",
+				      blob_text(blob, blob->classes[k].name));
+		any = true;
+	}
+	return buf;
+}

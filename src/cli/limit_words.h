@@ -50,4 +50,10 @@ char *limit_guard(const struct limit_view *view, char buf[LIMIT_WORDS_SIZE]);
 /* "sent at most 3 times in 1 min, ..." */
 char *retry_words(const struct blob_retry *retry, char *buf, size_t size);
 
+/*
+ * The place of an alternative of a route: "choice 1" or "weight 3 of 4"; and for which classes, if not for all.
+ */
+char *route_place(const struct blob *blob, const struct blob_route *route, uint32_t i,
+		  char buf[LIMIT_WORDS_SIZE]);
+
 #endif

@@ -394,6 +394,10 @@ static int resolve_in(struct resolving *res, struct chain *chain)
 	const struct blob *blob = res->blob;
 	const struct blob_run *run;
 
+	if (blob_find_route(blob, res->field[KEY_VENDOR]) != BLOB_NO_INDEX)
+		return explain(res->error, RATION_EVENDOR,
+			       "'%.63s' is a route of the policy: no vendor, but one of several",
+			       res->field[KEY_VENDOR]);
 	res->vendor = blob_find_vendor(blob, res->field[KEY_VENDOR]);
 	if (res->vendor == BLOB_NO_INDEX)
 		return unknown_vendor(res);

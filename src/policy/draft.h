@@ -203,6 +203,27 @@ struct draft_owner {
 	bool used;     /* plans: by a tenant */
 };
 
+/* --- routes --- */
+
+struct draft_alternative {
+	const struct node *at;        /* all of it */
+	const struct node *vendor_at; /* its text is the vendor's name alone */
+	const char *resource;         /* NULL: the request's own */
+	const struct node *weight_at; /* NULL: not written */
+	uint32_t weight;
+	const struct node *classes_at; /* a list, or NULL */
+	uint32_t vendor;               /* once resolved: index */
+	uint32_t classes;              /* bit mask */
+};
+
+struct draft_route {
+	struct named named;
+	struct list alternatives; /* struct draft_alternative, as written */
+	const struct node *classes_at;
+	uint32_t classes;
+	bool broken; /* an alternative could not be read: what is missing proves nothing */
+};
+
 /* A file name or pattern to read. */
 struct draft_include {
 	const struct node *at;
@@ -237,7 +258,8 @@ struct compiler {
 	uint32_t n_limits;       /* with those derived for classes, once resolved */
 	struct list plans;       /* struct draft_owner; once resolved: by name */
 	struct list tenants;
-	struct list zones; /* struct draft_zone, as they were met */
+	struct list routes; /* struct draft_route; once resolved: by name */
+	struct list zones;  /* struct draft_zone, as they were met */
 };
 
 #define error_at(c, node, ...) notes_add(&(c)->notes, POLICY_ERROR, (node)->place, __VA_ARGS__)
@@ -263,8 +285,13 @@ struct draft_zone *zone_of(struct compiler *c, const struct node *name);
 
 /* resolve.c: duplicates, references, numbers. */
 void resolve_policy(struct compiler *c);
+/* A vendor by its name: its index; BLOB_NO_INDEX after an error was noted. */
+uint32_t find_vendor(struct compiler *c, const struct node *at);
 /* A class by its name; CLASSES_MAX after an error was noted. */
 uint32_t find_class(struct compiler *c, const struct node *at);
+
+/* routes.c: what a route leads to; vendors and classes are resolved. */
+void resolve_route(struct compiler *c, struct draft_route *route);
 
 /* modes.c: the classes that soft modes name. */
 void resolve_mode(struct compiler *c, struct draft_mode *mode);

@@ -22,6 +22,8 @@ static const size_t strides[BLOB_TABLES] = {
 	[BLOB_ZONES] = sizeof(struct blob_zone),
 	[BLOB_CHANGES] = sizeof(struct calendar_change),
 	[BLOB_PRINCIPALS] = sizeof(struct blob_principal),
+	[BLOB_ROUTES] = sizeof(struct blob_route),
+	[BLOB_ALTERNATIVES] = sizeof(struct blob_alternative),
 	[BLOB_TEXT] = 1,
 };
 
@@ -212,6 +214,7 @@ int emit_policy(struct compiler *c, uint64_t generation, const uint64_t hash_key
 	emit_limits(&e);
 	emit_vendors(&e);
 	emit_owners(&e);
+	emit_routes(&e);
 	blob = e.failed ? NULL : put_together(&e);
 	for (int i = 0; i < BLOB_TABLES; i++)
 		free(e.tables[i].data);

@@ -38,5 +38,6 @@ struct blob_rules emit_mode(struct emitter *e, struct draft_mode *mode);
 void emit_limits(struct emitter *e);
 void emit_vendors(struct emitter *e);
 void emit_owners(struct emitter *e);
+void emit_routes(struct emitter *e);
 
 #endif

@@ -1,9 +1,11 @@
 /*
- * policy/emit_limits.c - limits and their chains, plans and tenants, as the compiled policy has them
+ * policy/emit_limits.c - limits and their chains, routes, plans and tenants, as the compiled policy has them
  * SPDX-License-Identifier: MIT
  */
 #include <stdio.h>
 #include <string.h>
+
+#include <ration/ration.h>
 
 #include "policy/emit.h"
 #include "shm/hash.h"
@@ -164,6 +166,46 @@ void emit_vendors(struct emitter *e)
 			e->header.default_vendor = i;
 		for (uint32_t k = 0; k < e->c->classes.count; k++)
 			emit_run(e, vendor, k);
+	}
+}
+
+/* --- routes --- */
+
+static void emit_alternatives(struct emitter *e, const struct draft_route *route)
+{
+	for (uint32_t i = 0; i < route->alternatives.count; i++) {
+		const struct draft_alternative *a = route->alternatives.item[i];
+		const char *resource = a->resource ? a->resource : "";
+		struct blob_alternative *out = emit_new(e, BLOB_ALTERNATIVES, 1);
+		char name[RATION_NAME_MAX + RATION_KEY_MAX + 2];
+
+		snprintf(name, sizeof(name), "%s%s%s", a->vendor_at->text, resource[0] ? "/" : "",
+			 resource);
+		if (out)
+			*out = (struct blob_alternative){
+				.name = emit_text(e, name),
+				.vendor = a->vendor,
+				.resource = emit_text(e, resource),
+				.weight = a->weight,
+				.classes = a->classes,
+			};
+	}
+}
+
+void emit_routes(struct emitter *e)
+{
+	for (uint32_t i = 0; i < e->c->routes.count; i++) {
+		const struct draft_route *route = e->c->routes.item[i];
+		struct blob_route *out = emit_new(e, BLOB_ROUTES, 1);
+
+		if (out)
+			*out = (struct blob_route){
+				.name = emit_text(e, route->named.name),
+				.first = emit_count(e, BLOB_ALTERNATIVES),
+				.count = route->alternatives.count,
+				.line = route->named.at->place.line,
+			};
+		emit_alternatives(e, route);
 	}
 }
 

@@ -260,6 +260,7 @@ static const struct field policy_fields[] = {
 	{"vendors", read_vendors, 0, NULL, ANYWHERE},
 	{"plans", read_plans, 0, NULL, ANYWHERE},
 	{"tenants", read_tenants, 0, NULL, ANYWHERE},
+	{"routes", read_routes, 0, NULL, ANYWHERE},
 	{"include", read_include, 0, NULL, ANYWHERE},
 	{"adapters", read_adapters, 0, NULL, MAIN_ONLY},
 };

@@ -26,4 +26,7 @@ void read_retry(struct compiler *c, const struct node *value, const char *class,
 /* read_class.c. Target: unused. */
 field_read read_classes;
 
+/* routes.c. Target: unused. */
+field_read read_routes;
+
 #endif

@@ -95,6 +95,39 @@ static void sort_limits(struct compiler *c, struct draft_vendor *vendor)
 	sort_names(c, &vendor->by_name, "limit");
 }
 
+uint32_t find_vendor(struct compiler *c, const struct node *at)
+{
+	const struct list *vendors = &c->vendors;
+	const void *found = find(vendors, at->text);
+
+	for (uint32_t i = 0; found && i < vendors->count; i++) {
+		if (vendors->item[i] == found)
+			return i;
+	}
+	unknown(c, at, "vendor", "", vendors);
+	return BLOB_NO_INDEX;
+}
+
+/* A request says "vendor" of either. */
+static void check_route_name(struct compiler *c, const struct draft_route *route)
+{
+	const struct named *vendor = find(&c->vendors, route->named.name);
+
+	if (vendor)
+		error_at(c, route->named.at,
+			 "route '%s' has the name of a vendor, at %s:%u: expected another",
+			 route->named.name, vendor->at->place.source->path, vendor->at->place.line);
+}
+
+static void resolve_routes(struct compiler *c)
+{
+	sort_names(c, &c->routes, "route");
+	for (uint32_t i = 0; i < c->routes.count; i++) {
+		check_route_name(c, c->routes.item[i]);
+		resolve_route(c, c->routes.item[i]);
+	}
+}
+
 static void resolve_vendors(struct compiler *c)
 {
 	sort_names(c, &c->vendors, "vendor");
@@ -419,6 +452,7 @@ void resolve_policy(struct compiler *c)
 	resolve_classes(c);
 	resolve_vendors(c);
 	resolve_limits(c);
+	resolve_routes(c);
 	check_layers(c);
 	check_units(c);
 	sort_names(c, &c->plans, "plan");

@@ -11,7 +11,6 @@
 /* Keys and values of the policy language that this version does not know how to keep. */
 static const char *const later[] = {
 	"on_unavailable",
-	"routes",
 	"signals",
 };
 

@@ -24,6 +24,8 @@ static const uint32_t strides[BLOB_TABLES] = {
 	[BLOB_ZONES] = sizeof(struct blob_zone),
 	[BLOB_CHANGES] = sizeof(struct calendar_change),
 	[BLOB_PRINCIPALS] = sizeof(struct blob_principal),
+	[BLOB_ROUTES] = sizeof(struct blob_route),
+	[BLOB_ALTERNATIVES] = sizeof(struct blob_alternative),
 	[BLOB_TEXT] = 1,
 };
 
@@ -276,11 +278,38 @@ static bool principals_ok(const struct blob *blob)
 	return true;
 }
 
+static bool alternatives_ok(const struct blob *blob)
+{
+	for (uint32_t i = 0; i < count_of(blob, BLOB_ALTERNATIVES); i++) {
+		const struct blob_alternative *a = &blob->alternatives[i];
+
+		if (!text_ok(blob, a->name) || !text_ok(blob, a->resource) ||
+		    a->vendor >= blob->n_vendors || a->weight > BLOB_WEIGHT_MAX ||
+		    a->classes >> blob->n_classes != 0)
+			return false;
+	}
+	return true;
+}
+
+static bool routes_ok(const struct blob *blob)
+{
+	for (uint32_t i = 0; i < blob->n_routes; i++) {
+		const struct blob_route *r = &blob->routes[i];
+
+		if (!text_ok(blob, r->name) || (i > 0 && !names_ascend(blob, r[-1].name, r->name)))
+			return false;
+		if (r->count < 1 || r->count > RATION_ALTERNATIVES_MAX ||
+		    !run_ok(r->first, r->count, count_of(blob, BLOB_ALTERNATIVES)))
+			return false;
+	}
+	return true;
+}
+
 static bool contents_ok(const struct blob *blob)
 {
 	static bool (*const checks[])(const struct blob *) = {
-		zones_ok,   all_rules_ok, classes_ok, principals_ok,
-		vendors_ok, limits_ok,    runs_ok,    tenants_ok,
+		zones_ok,  all_rules_ok, classes_ok, principals_ok,   vendors_ok,
+		limits_ok, runs_ok,      tenants_ok, alternatives_ok, routes_ok,
 	};
 	const uint32_t text = count_of(blob, BLOB_TEXT);
 
@@ -313,11 +342,14 @@ bool blob_open(const void *mem, uint64_t size, struct blob *ret_blob)
 		.zones = table_of(header, BLOB_ZONES),
 		.changes = table_of(header, BLOB_CHANGES),
 		.principals = table_of(header, BLOB_PRINCIPALS),
+		.routes = table_of(header, BLOB_ROUTES),
+		.alternatives = table_of(header, BLOB_ALTERNATIVES),
 		.text = table_of(header, BLOB_TEXT),
 		.n_classes = header->tables[BLOB_CLASSES].count,
 		.n_vendors = header->tables[BLOB_VENDORS].count,
 		.n_limits = header->tables[BLOB_LIMITS].count,
 		.n_tenants = header->tables[BLOB_TENANTS].count,
+		.n_routes = header->tables[BLOB_ROUTES].count,
 	};
 	if (!contents_ok(&blob))
 		return false;
@@ -369,6 +401,11 @@ uint32_t blob_find_vendor(const struct blob *blob, const char *name)
 uint32_t blob_find_tenant(const struct blob *blob, const char *name)
 {
 	return find_name(blob, blob->tenants, sizeof(*blob->tenants), blob->n_tenants, name);
+}
+
+uint32_t blob_find_route(const struct blob *blob, const char *name)
+{
+	return find_name(blob, blob->routes, sizeof(*blob->routes), blob->n_routes, name);
 }
 
 const struct blob_numbers *blob_numbers_for(const struct blob *blob, uint32_t limit,

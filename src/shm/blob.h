@@ -7,7 +7,7 @@
  * and trusted from then on.
  *
  *	header | classes | vendors | runs | links | limits | tenants | overrides | rules | zones |
- *	changes | principals | text
+ *	changes | principals | routes | alternatives | text
  *
  * Everything is found by index or by binary search; names are offsets of terminated strings in
  * `text`, and offset 0 is the empty string. The path of an acquire never reads it: resolving copies
@@ -24,7 +24,7 @@
 #include "shm/calendar.h"
 
 #define BLOB_MAGIC "RATIONPO"
-#define BLOB_ABI   2u
+#define BLOB_ABI   3u
 
 #define CLASSES_MAX 8u
 
@@ -35,18 +35,20 @@ struct blob_table {
 };
 
 enum blob_table_id {
-	BLOB_CLASSES,    /* struct blob_class, most protected first */
-	BLOB_VENDORS,    /* struct blob_vendor, by name (byte order) */
-	BLOB_RUNS,       /* struct blob_run: for each vendor one a class, in that order */
-	BLOB_LINKS,      /* struct blob_link: the chains, run by run */
-	BLOB_LIMITS,     /* struct blob_limit: as written, then those derived for classes */
-	BLOB_TENANTS,    /* struct blob_tenant, by name (byte order) */
-	BLOB_OVERRIDES,  /* struct blob_override, one run for each tenant or plan, by limit */
-	BLOB_RULES,      /* struct blob_rule: modes */
-	BLOB_ZONES,      /* struct blob_zone */
-	BLOB_CHANGES,    /* struct calendar_change, one run for each zone */
-	BLOB_PRINCIPALS, /* struct blob_principal: who may claim a class, one run for each */
-	BLOB_TEXT,       /* char */
+	BLOB_CLASSES,      /* struct blob_class, most protected first */
+	BLOB_VENDORS,      /* struct blob_vendor, by name (byte order) */
+	BLOB_RUNS,         /* struct blob_run: for each vendor one a class, in that order */
+	BLOB_LINKS,        /* struct blob_link: the chains, run by run */
+	BLOB_LIMITS,       /* struct blob_limit: as written, then those derived for classes */
+	BLOB_TENANTS,      /* struct blob_tenant, by name (byte order) */
+	BLOB_OVERRIDES,    /* struct blob_override, one run for each tenant or plan, by limit */
+	BLOB_RULES,        /* struct blob_rule: modes */
+	BLOB_ZONES,        /* struct blob_zone */
+	BLOB_CHANGES,      /* struct calendar_change, one run for each zone */
+	BLOB_PRINCIPALS,   /* struct blob_principal: who may claim a class, one run for each */
+	BLOB_ROUTES,       /* struct blob_route, by name (byte order); none is a vendor's name */
+	BLOB_ALTERNATIVES, /* struct blob_alternative, one run for each route, most wanted first */
+	BLOB_TEXT,         /* char */
 	BLOB_TABLES,
 };
 
@@ -232,6 +234,24 @@ struct blob_override {
 	struct blob_numbers numbers;
 };
 
+/* A logical vendor: requests that name it go to one of its alternatives. */
+struct blob_route {
+	uint32_t name;
+	uint32_t first; /* in BLOB_ALTERNATIVES */
+	uint32_t count; /* 1 ... RATION_ALTERNATIVES_MAX */
+	uint32_t line;  /* in the policy file, for messages */
+};
+
+#define BLOB_WEIGHT_MAX 1000000u
+
+struct blob_alternative {
+	uint32_t name;     /* "vendor/resource", or "vendor" */
+	uint32_t vendor;   /* index */
+	uint32_t resource; /* 0 (empty): the request's own */
+	uint32_t weight;   /* 0, of all of a route: they are in order */
+	uint32_t classes;  /* bit mask of those that may take it */
+};
+
 /* A checked view. Pointers into the blob. */
 struct blob {
 	const struct blob_header *header;
@@ -246,11 +266,14 @@ struct blob {
 	const struct blob_zone *zones;
 	const struct calendar_change *changes;
 	const struct blob_principal *principals;
+	const struct blob_route *routes;
+	const struct blob_alternative *alternatives;
 	const char *text;
 	uint32_t n_classes;
 	uint32_t n_vendors;
 	uint32_t n_limits;
 	uint32_t n_tenants;
+	uint32_t n_routes;
 };
 
 uint64_t blob_fingerprint(void);
@@ -262,6 +285,7 @@ bool blob_open(const void *mem, uint64_t size, struct blob *ret_blob);
 uint32_t blob_find_class(const struct blob *blob, const char *name);
 uint32_t blob_find_vendor(const struct blob *blob, const char *name);
 uint32_t blob_find_tenant(const struct blob *blob, const char *name);
+uint32_t blob_find_route(const struct blob *blob, const char *name);
 
 /* The chain of a vendor for a class (indexes). */
 static inline const struct blob_run *blob_chain(const struct blob *blob, uint32_t vendor,
