@@ -229,6 +229,8 @@ static void *assemble(const struct draft *draft, struct blob_header *header, siz
 		[BLOB_ZONES] = {NULL, sizeof(struct blob_zone), 0},
 		[BLOB_CHANGES] = {NULL, sizeof(struct calendar_change), 0},
 		[BLOB_PRINCIPALS] = {NULL, sizeof(struct blob_principal), 0},
+		[BLOB_ROUTES] = {NULL, sizeof(struct blob_route), 0},
+		[BLOB_ALTERNATIVES] = {NULL, sizeof(struct blob_alternative), 0},
 		[BLOB_TEXT] = {draft->text, 1, draft->n_text},
 	};
 	uint64_t size = sizeof(*header);

@@ -77,6 +77,7 @@ enum {
 
 struct ration;        /* an attachment of this process to a segment */
 struct ration_handle; /* a key, resolved to the buckets it must pass */
+struct ration_route;  /* a key whose vendor is a choice between several */
 
 /* One line of explanation, always terminated, without a newline. */
 struct ration_error {
@@ -276,6 +277,76 @@ RATION_API void ration_wait_end(struct ration *ration, struct ration_wait *wait)
  */
 RATION_API const uint32_t *ration_wait_word(const struct ration *ration);
 RATION_API RATION_MUST_CHECK bool ration_wait_woken(const struct ration_wait *wait);
+
+/*
+ * Like ration_resolve(), for a key whose vendor may be a route of the policy: then each of its alternatives that the
+ * key's class may take is resolved, with the alternative's vendor and resource (without one: the key's). A plain vendor
+ * is a route of one alternative. Routes follow policy changes, and must be freed before their attachment ends.
+ * Errors: those of ration_resolve(); -EACCES (the class may not take this route).
+ */
+RATION_API RATION_MUST_CHECK int ration_route_resolve(struct ration *ration,
+						      const struct ration_key *key,
+						      struct ration_route **ret_route,
+						      struct ration_error *ret_error);
+
+/* Frees and nulls a route and the handles of its alternatives; NULL is allowed. Tickets stay good. */
+RATION_API void ration_route_free(struct ration_route **route);
+
+/* One of those that a request can go to. */
+struct ration_alternative {
+	const char *name;                /* "openai/gpt-4o", or "openai": as the policy has it */
+	const struct ration_cost *costs; /* of the request there */
+	size_t n_costs;
+};
+
+/* What is asked of a route. */
+struct ration_ask {
+	const struct ration_cost *costs; /* wherever it goes */
+	size_t n_costs;
+	const struct ration_alternative *only; /* these alone, at their own costs; NULL: all */
+	size_t n_only;
+};
+
+/* Where a request goes. Name and handle live as long as the route. */
+struct ration_pick {
+	const char *name;
+	struct ration_handle *handle;
+	size_t index; /* in `only` */
+};
+
+/*
+ * ration_acquire() on one of a route's alternatives. Of ordered ones the first is taken as long as a fifth of its limits
+ * is left for the class, and below that the less often the less there is; else the next. Weighted ones are taken by chance
+ * in these parts. Whoever is left out by chance, or denied after all, takes the calmest that is left. What is blocked or
+ * denies is left out. No state is kept: all is read from the same buckets that admit.
+ * ret_pick: where it was granted; with RATION_DENIED, RATION_OVERSIZE: the alternative that the denial is of, the first
+ *	to have room.
+ * Not async-signal-safe. Threads may call it at the same time, and the next.
+ * Returns what ration_acquire() returns; RATION_EVENDOR if the policy has none of `only`; -EACCES; -ENOMEM.
+ */
+RATION_API RATION_MUST_CHECK int
+ration_route(struct ration_route *route, const struct ration_ask *ask, struct ration_pick *ret_pick,
+	     struct ration_ticket *ret_ticket, struct ration_denial *ret_denial);
+
+/*
+ * ration_acquire_until() and ration_wait_try() on a route: each look is at all alternatives, and whoever waits does so in
+ * the line of the first that is to have room. ret_pick as above, and with RATION_WAITING and RATION_BUSY.
+ */
+RATION_API RATION_MUST_CHECK int
+ration_route_until(struct ration_route *route, const struct ration_ask *ask, uint64_t deadline_ns,
+		   struct ration_pick *ret_pick, struct ration_ticket *ret_ticket,
+		   struct ration_denial *ret_denial);
+RATION_API RATION_MUST_CHECK int
+ration_route_try(struct ration_route *route, const struct ration_ask *ask, struct ration_wait *wait,
+		 struct ration_pick *ret_pick, struct ration_ticket *ret_ticket,
+		 struct ration_denial *ret_denial);
+
+/*
+ * The alternatives that the key's class may take just now, in the policy's order: n = 0, 1, ... until -ENOENT. Other
+ * errors are those of ration_resolve().
+ */
+RATION_API RATION_MUST_CHECK int ration_route_alternative(struct ration_route *route, size_t n,
+							  struct ration_pick *ret_pick);
 
 /*
  * How pressed the quota of a key is, 0 ... 100: up to 50 as its fullest limit is used up; from 50 on its class (or a

@@ -11,6 +11,7 @@
 #include "client/attachment.h"
 #include "client/events.h"
 #include "client/gate.h"
+#include "client/headroom.h"
 #include "client/memory.h"
 #include "shm/chain.h"
 #include "shm/slots.h"
@@ -196,6 +197,7 @@ struct attempt {
 	struct ration_handle *handle;
 	const struct costs *costs;
 	const struct queue_place *place;
+	uint64_t seed; /* 0: the handle's own */
 	struct chain chain;
 	struct draw draw;
 };
@@ -246,8 +248,9 @@ static uint64_t seed_of(const struct attempt *attempt)
 {
 	const uint64_t who = atomic_load(&attempt->handle->ration->identity);
 
-	return who ^
-	       (attempt->place ? attempt->place->arrival : (uint64_t)(uintptr_t)attempt->handle);
+	if (attempt->place)
+		return who ^ attempt->place->arrival;
+	return who ^ (attempt->seed ? attempt->seed : (uint64_t)(uintptr_t)attempt->handle);
 }
 
 static int begin(struct attempt *attempt, bool anew, uint64_t now)
@@ -508,40 +511,34 @@ static int take_carefully(struct attempt *attempt, uint64_t now, struct ration_t
 	}
 }
 
-/* Whether a newer policy has been announced. */
-static bool policy_moved(const struct ration *ration)
-{
-	return shm_load(&ration->seg.control->policy_generation) >
-	       atomic_load(&ration->policy_generation);
-}
-
 /* Out of line: the usual acquire needs no room for it. */
 __attribute__((noinline)) static int
-acquire_carefully(struct ration_handle *handle, const struct costs *costs, uint64_t now,
+acquire_carefully(const struct asked *asked, const struct costs *costs, uint64_t now,
 		  const struct queue_place *place, struct ration_ticket *ticket,
 		  struct ration_denial *denial, struct waiting *waiting)
 {
 	struct attempt attempt;
 
-	attempt.handle = handle;
+	attempt.handle = asked->handle;
 	attempt.costs = costs;
 	attempt.place = place;
+	attempt.seed = asked->seed;
 	attempt.draw.lease = 0;
 	return take_carefully(&attempt, now, ticket, denial, waiting);
 }
 
-int client_acquire(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs,
-		   const struct queue_place *place, struct ration_ticket *ret_ticket,
-		   struct ration_denial *ret_denial, struct waiting *ret_waiting)
+int client_acquire(const struct asked *asked, const struct queue_place *place,
+		   struct ration_ticket *ret_ticket, struct ration_denial *ret_denial,
+		   struct waiting *ret_waiting)
 {
-	struct ration *ration = handle->ration;
+	struct ration *ration = asked->handle->ration;
 	struct costs read;
 	uint64_t now;
 	int result;
 
 	ret_ticket->owner = 0;
 	read.n = 0;
-	if (n_costs > 0 && !read_costs(costs, n_costs, &read))
+	if (asked->n_costs > 0 && !read_costs(asked->costs, asked->n_costs, &read))
 		return -EINVAL;
 	result = attachment_ready(ration);
 	if (result != 0)
@@ -549,30 +546,60 @@ int client_acquire(struct ration_handle *handle, const struct ration_cost *costs
 	now = client_now(ration);
 	if (policy_moved(ration))
 		policy_update(ration, now);
-	if (!place && take_plainly(handle, &read, now, ret_ticket))
+	if (!place && take_plainly(asked->handle, &read, now, ret_ticket))
 		return 0;
-	return acquire_carefully(handle, &read, now, place, ret_ticket, ret_denial, ret_waiting);
+	return acquire_carefully(asked, &read, now, place, ret_ticket, ret_denial, ret_waiting);
 }
 
-bool client_fits(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs)
+/* False: it cannot be looked at. */
+static bool begin_look(struct attempt *attempt, const struct asked *asked, struct costs *costs,
+		       const struct queue_place *place)
 {
-	struct ration *ration = handle->ration;
-	struct attempt attempt = {.handle = handle};
-	struct costs read = {.n = 0};
+	attempt->handle = asked->handle;
+	attempt->costs = costs;
+	attempt->place = place;
+	attempt->seed = asked->seed;
+	attempt->draw.lease = 0;
+	costs->n = 0;
+	return read_costs(asked->costs, asked->n_costs, costs) &&
+	       begin(attempt, false, client_now(asked->handle->ration)) == 0;
+}
 
-	if (!read_costs(costs, n_costs, &read))
-		return false;
-	attempt.costs = &read;
-	if (begin(&attempt, false, client_now(ration)) != 0)
+bool client_fits(const struct asked *asked)
+{
+	struct attempt attempt;
+	struct costs costs;
+
+	if (!begin_look(&attempt, asked, &costs, NULL))
 		return false;
 	attempt.draw.alone = true;
-	return chain_look(&ration->seg, &attempt.draw) == TAKE_ADMIT;
+	return chain_look(&asked->handle->ration->seg, &attempt.draw) == TAKE_ADMIT;
+}
+
+uint32_t client_headroom(const struct asked *asked, const struct queue_place *place)
+{
+	struct attempt attempt;
+	struct costs costs;
+
+	if (!begin_look(&attempt, asked, &costs, place))
+		return HEADROOM_CALM;
+	switch (chain_look(&asked->handle->ration->seg, &attempt.draw)) {
+	case TAKE_WAIT:
+	case TAKE_NEVER:
+		return 0;
+	case TAKE_ADMIT:
+		return headroom_of(&asked->handle->ration->seg, &attempt.draw);
+	default:
+		return HEADROOM_CALM;
+	}
 }
 
 int ration_acquire(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs,
 		   struct ration_ticket *ret_ticket, struct ration_denial *ret_denial)
 {
-	return client_acquire(handle, costs, n_costs, NULL, ret_ticket, ret_denial, NULL);
+	const struct asked asked = {handle, costs, n_costs, 0};
+
+	return client_acquire(&asked, NULL, ret_ticket, ret_denial, NULL);
 }
 
 /* --- ending a ticket --- */

@@ -175,6 +175,17 @@ bool policy_install(struct ration *ration, const struct blob *blob, uint32_t cla
 void policy_update(struct ration *ration, uint64_t now);
 void policy_close(struct ration *ration);
 
+/* Whether a newer policy has been announced. */
+static inline bool policy_moved(const struct ration *ration)
+{
+	return shm_load(&ration->seg.control->policy_generation) >
+	       atomic_load(&ration->policy_generation);
+}
+
+/* resolve.c: a key, checked and copied, as a handle that is not resolved. */
+int handle_make(struct ration *ration, const struct ration_key *key,
+		struct ration_handle **ret_handle, struct ration_error *ret_error);
+
 /* resolve.c: build the chain of a handle's key in *ret_chain. No malloc. ret_error may be NULL. */
 int resolve_chain(struct ration_handle *handle, struct chain *ret_chain,
 		  struct ration_error *ret_error);
@@ -262,13 +273,28 @@ struct waiting {
 	uint64_t retry_at;    /* ticks */
 };
 
+/* What is to be acquired. */
+struct asked {
+	struct ration_handle *handle;
+	const struct ration_cost *costs;
+	size_t n_costs;
+	uint64_t seed; /* of a moment of its own at gates that were lifted; 0: the handle's */
+};
+
 /*
  * ration_acquire() for somebody who stands in line: place may be NULL. ret_waiting is written with RATION_DENIED;
  * its bucket is checked against the geometry.
  */
-int client_acquire(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs,
-		   const struct queue_place *place, struct ration_ticket *ret_ticket,
-		   struct ration_denial *ret_denial, struct waiting *ret_waiting);
+int client_acquire(const struct asked *asked, const struct queue_place *place,
+		   struct ration_ticket *ret_ticket, struct ration_denial *ret_denial,
+		   struct waiting *ret_waiting);
+
+/*
+ * How calm what was asked for would leave its limits, 0 (denied) ... HEADROOM_CALM: by the least of what they have left
+ * for the class. Nothing is charged. What cannot be known is calm: the acquire finds out.
+ */
+#define HEADROOM_CALM UINT32_C(1000000)
+uint32_t client_headroom(const struct asked *asked, const struct queue_place *place);
 
 /* What somebody waits for: as client_acquire() takes it, and client_fits() says whether there is more. */
 struct wanted {
@@ -279,6 +305,10 @@ struct wanted {
 	void *user;
 };
 
+/* wait.c: ration_wait_try() for anything that is waited for. */
+int client_wait_try(struct ration *ration, const struct wanted *wanted, struct ration_wait *wait,
+		    struct ration_ticket *ret_ticket, struct ration_denial *ret_denial);
+
 /* wait.c: ration_acquire_until() for anything that is waited for. ret_denial is what acquire() made of it. */
 int client_acquire_until(struct ration *ration, const struct wanted *wanted, uint64_t deadline_ns,
 			 struct ration_ticket *ret_ticket, struct ration_denial *ret_denial);
@@ -287,7 +317,7 @@ int client_acquire_until(struct ration *ration, const struct wanted *wanted, uin
 int client_chain(struct ration_handle *handle, int64_t wall, bool anew, struct chain *ret_chain);
 
 /* acquire.c: whether the cost could be had just now if nobody stood in line. */
-bool client_fits(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs);
+bool client_fits(const struct asked *asked);
 
 /*
  * mend.c: a link met an impossible value. RATION_CONTENDED if it was one in passing, else RATION_ECORRUPT; with no

@@ -102,8 +102,7 @@ int ration_pressure(struct ration_handle *handle)
 	if (result == 0) {
 		at.now = client_now(ration);
 		at.wall = client_wall(ration, at.now);
-		if (shm_load(&ration->seg.control->policy_generation) >
-		    atomic_load(&ration->policy_generation))
+		if (policy_moved(ration))
 			policy_update(ration, at.now);
 		result = client_chain(handle, at.wall, false, &chain);
 	}

@@ -370,6 +370,10 @@ static int unknown_vendor(const struct resolving *res)
 	for (uint32_t i = 0; i < res->blob->n_vendors && used < sizeof(known) - 70; i++)
 		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "",
 					 blob_text(res->blob, res->blob->vendors[i].name));
+	for (uint32_t i = 0; i < res->blob->n_routes && used < sizeof(known) - 70; i++)
+		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s",
+					 i ? ", " : "; and the routes: ",
+					 blob_text(res->blob, res->blob->routes[i].name));
 	return explain(res->error, RATION_EVENDOR, "no vendor '%.63s' in the policy; known are: %s",
 		       res->field[KEY_VENDOR], known);
 }
@@ -492,8 +496,8 @@ static const char *given(const char *text)
 	return !text || strcmp(text, "-") == 0 ? "" : text;
 }
 
-static int make_handle(struct ration *ration, const char *const field[KEY_FIELDS],
-		       struct ration_handle **ret_handle)
+static int copy_key(struct ration *ration, const char *const field[KEY_FIELDS],
+		    struct ration_handle **ret_handle)
 {
 	struct ration_handle *handle;
 	size_t size = 0;
@@ -525,8 +529,7 @@ static int resolve_once(struct ration_handle *handle, struct chain *chain,
 
 	if (result != 0)
 		return explain(error, result, "%s", ration_strerror(result));
-	if (shm_load(&ration->seg.control->policy_generation) >
-	    atomic_load(&ration->policy_generation))
+	if (policy_moved(ration))
 		policy_update(ration, client_now(ration));
 	return resolve_chain(handle, chain, error);
 }
@@ -545,15 +548,13 @@ static int resolve_patiently(struct ration_handle *handle, struct chain *chain,
 	return result;
 }
 
-int ration_resolve(struct ration *ration, const struct ration_key *key,
-		   struct ration_handle **ret_handle, struct ration_error *ret_error)
+int handle_make(struct ration *ration, const struct ration_key *key,
+		struct ration_handle **ret_handle, struct ration_error *ret_error)
 {
 	const char *const field[KEY_FIELDS] = {
 		given(key->tenant),  given(key->vendor),   given(key->traffic_class),
 		given(key->account), given(key->resource),
 	};
-	struct ration_handle *handle;
-	struct chain chain;
 	int result;
 
 	for (int i = 0; i < KEY_FIELDS; i++) {
@@ -561,9 +562,19 @@ int ration_resolve(struct ration *ration, const struct ration_key *key,
 		if (result < 0)
 			return result;
 	}
-	result = make_handle(ration, field, &handle);
-	if (result < 0)
-		return explain(ret_error, result, "out of memory");
+	result = copy_key(ration, field, ret_handle);
+	return result < 0 ? explain(ret_error, result, "out of memory") : 0;
+}
+
+int ration_resolve(struct ration *ration, const struct ration_key *key,
+		   struct ration_handle **ret_handle, struct ration_error *ret_error)
+{
+	struct ration_handle *handle;
+	struct chain chain;
+	int result = handle_make(ration, key, &handle, ret_error);
+
+	if (result != 0)
+		return result;
 	result = resolve_patiently(handle, &chain, ret_error);
 	if (result != 0) {
 		free(handle);

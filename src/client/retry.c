@@ -10,20 +10,13 @@
 #include <sys/random.h>
 
 #include "client/attachment.h"
+#include "client/chance.h"
 #include "client/events.h"
 #include "client/memory.h"
 #include "shm/budget.h"
 
 /* Doubled no more often than that. */
 #define DOUBLINGS 30
-
-/* splitmix64 (Steele, Lea, Flood 2014): a counter, mixed. */
-static uint64_t mixed(uint64_t x)
-{
-	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-	return x ^ x >> 31;
-}
 
 /* Below `end`; another one each time, in each process. */
 static uint64_t random_below(struct ration *ration, uint64_t end)
@@ -35,7 +28,7 @@ static uint64_t random_below(struct ration *ration, uint64_t end)
 	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != (ssize_t)sizeof(seed))
 		seed = mixed(atomic_fetch_add(&ration->waits, 1) + clock_boot_ns() +
 			     atomic_load(&ration->identity));
-	return (uint64_t)((unsigned __int128)seed * end >> 64);
+	return chance_below(seed, end);
 }
 
 /* What the policy says of the class. */

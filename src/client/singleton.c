@@ -121,7 +121,7 @@ static struct singleton_holder holder_of(const struct ration *ration, uint32_t b
 }
 
 /* A name that somebody waits for. */
-struct asked {
+struct claimed {
 	struct ration *ration;
 	const char *name;
 	struct singleton_holder holder;
@@ -130,13 +130,13 @@ struct asked {
 static int acquire_name(void *user, const struct queue_place *place, struct ration_ticket *ticket,
 			struct ration_denial *denial, struct waiting *waiting)
 {
-	struct asked *asked = user;
-	struct ration *ration = asked->ration;
+	struct claimed *claimed = user;
+	struct ration *ration = claimed->ration;
 	const uint64_t now = client_now(ration);
 	struct bucket_ref ref;
 
 	(void)denial;
-	switch (record_of(ration, asked->name, now, &ref)) {
+	switch (record_of(ration, claimed->name, now, &ref)) {
 	case INDEX_FOUND:
 		break;
 	case INDEX_FULL:
@@ -151,7 +151,7 @@ static int acquire_name(void *user, const struct queue_place *place, struct rati
 	case TAKE_ADMIT:
 		return 0;
 	case TAKE_WAIT:
-		asked->holder = holder_of(ration, ref.bucket, now);
+		claimed->holder = holder_of(ration, ref.bucket, now);
 		return RATION_DENIED;
 	case TAKE_CORRUPT:
 		return RATION_ECORRUPT;
@@ -170,14 +170,14 @@ static bool fits_no_more(void *user)
 int singleton_take(struct ration *ration, const char *name, uint64_t deadline_ns,
 		   struct ration_ticket *ret_ticket, struct singleton_holder *ret_holder)
 {
-	struct asked asked = {.ration = ration, .name = name};
-	const struct wanted wanted = {acquire_name, fits_no_more, &asked};
+	struct claimed claimed = {.ration = ration, .name = name};
+	const struct wanted wanted = {acquire_name, fits_no_more, &claimed};
 	int result;
 
 	if (name[0] == '\0' || strlen(name) > RATION_KEY_MAX)
 		return -EINVAL;
 	result = client_acquire_until(ration, &wanted, deadline_ns, ret_ticket, NULL);
 	if (result == RATION_DENIED && ret_holder)
-		*ret_holder = asked.holder;
+		*ret_holder = claimed.holder;
 	return result;
 }

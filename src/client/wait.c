@@ -313,26 +313,15 @@ static int wait_try(struct trying *t, struct ration_ticket *ticket, struct ratio
 
 /* --- waiting for what a handle stands for --- */
 
-struct asked {
-	struct ration_handle *handle;
-	const struct ration_cost *costs;
-	size_t n_costs;
-};
-
 static int acquire_asked(void *user, const struct queue_place *place, struct ration_ticket *ticket,
 			 struct ration_denial *denial, struct waiting *waiting)
 {
-	const struct asked *asked = user;
-
-	return client_acquire(asked->handle, asked->costs, asked->n_costs, place, ticket, denial,
-			      waiting);
+	return client_acquire(user, place, ticket, denial, waiting);
 }
 
 static bool asked_fits(void *user)
 {
-	const struct asked *asked = user;
-
-	return client_fits(asked->handle, asked->costs, asked->n_costs);
+	return client_fits(user);
 }
 
 static struct wanted wanted_of(struct asked *asked)
@@ -340,21 +329,28 @@ static struct wanted wanted_of(struct asked *asked)
 	return (struct wanted){acquire_asked, asked_fits, asked};
 }
 
-int ration_wait_try(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs,
-		    struct ration_wait *wait, struct ration_ticket *ret_ticket,
-		    struct ration_denial *ret_denial)
+int client_wait_try(struct ration *ration, const struct wanted *wanted, struct ration_wait *wait,
+		    struct ration_ticket *ret_ticket, struct ration_denial *ret_denial)
 {
-	struct asked asked = {handle, costs, n_costs};
-	const struct wanted wanted = wanted_of(&asked);
 	struct trying t = {
-		.ration = handle->ration,
-		.wanted = &wanted,
+		.ration = ration,
+		.wanted = wanted,
 		.wait = wait,
 		.deadline_ns = wait->deadline_ns ? wait->deadline_ns : UINT64_MAX,
 	};
 
 	ret_ticket->owner = 0;
 	return wait_try(&t, ret_ticket, ret_denial);
+}
+
+int ration_wait_try(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs,
+		    struct ration_wait *wait, struct ration_ticket *ret_ticket,
+		    struct ration_denial *ret_denial)
+{
+	struct asked asked = {handle, costs, n_costs, 0};
+	const struct wanted wanted = wanted_of(&asked);
+
+	return client_wait_try(handle->ration, &wanted, wait, ret_ticket, ret_denial);
 }
 
 void ration_wait_end(struct ration *ration, struct ration_wait *wait)
@@ -465,7 +461,7 @@ int ration_acquire_until(struct ration_handle *handle, const struct ration_cost 
 			 size_t n_costs, uint64_t deadline_ns, struct ration_ticket *ret_ticket,
 			 struct ration_denial *ret_denial)
 {
-	struct asked asked = {handle, costs, n_costs};
+	struct asked asked = {handle, costs, n_costs, 0};
 	const struct wanted wanted = wanted_of(&asked);
 	struct ration_denial denial;
 	const int result =
