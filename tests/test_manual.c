@@ -28,7 +28,8 @@ static const char policy[] =
 	"    limits:\n"
 	"      - { name: rate, rate: 1/h, burst: 20, scope: [tenant, vendor], margin: 0% }\n"
 	"      - { name: words, unit: tokens, rate: 1000/h, burst: 5000, scope: [vendor],\n"
-	"          default_cost: 1, margin: 0% }\n";
+	"          default_cost: 1, margin: 0% }\n"
+	"routes: {either: [crm]}\n";
 
 /* Where the shared libraries are: the build directory, or the one above a sanitizer's. */
 static const char *library_dir(void)
@@ -146,6 +147,7 @@ static const struct {
 	{"ration_acquire.3", "0\n"},
 	{"ration_acquire_until.3", "granted\n"},
 	{"ration_settle.3", "ended\n"},
+	{"ration_route.3", "sent to crm\n"},
 	{"ration_ticket_fresh.3", "granted\n"},
 	{"ration_detach.3", ""},
 	{"ration_strerror.3", "denied: crm/rate: 3 of 20 left, needs 5; retry in 20 ms\n"},

@@ -272,6 +272,33 @@ Test(policy, plans_and_tenants)
 	policy_free(&policy);
 }
 
+Test(policy, routes)
+{
+	const struct blob_route *route;
+	const struct blob_alternative *run;
+
+	policy_make("vendors: {crm: , ai: }\n"
+		    "routes:\n"
+		    "  z: [crm/a/b, ai]\n"
+		    "  a: {alternatives: [{vendor: ai, weight: 7, classes: [a]}], classes: [a]}\n",
+		    &policy, &blob);
+	cr_assert_eq(blob.n_routes, 2);
+	cr_assert_eq(blob_find_route(&blob, "crm"), BLOB_NO_INDEX);
+	route = &blob.routes[blob_find_route(&blob, "z")];
+	run = &blob.alternatives[route->first];
+	cr_assert_eq(route->count, 2);
+	cr_expect_str_eq(blob_text(&blob, run[0].name), "crm/a/b");
+	cr_expect_str_eq(blob_text(&blob, run[0].resource), "a/b");
+	cr_expect_eq(run[0].vendor, blob_find_vendor(&blob, "crm"));
+	cr_expect_eq(run[0].weight, 0);
+	cr_expect_str_eq(blob_text(&blob, run[1].name), "ai");
+	cr_expect_str_eq(blob_text(&blob, run[1].resource), "");
+	route = &blob.routes[blob_find_route(&blob, "a")];
+	cr_expect_eq(blob.alternatives[route->first].weight, 7);
+	cr_expect_eq(blob.alternatives[route->first].classes, 1);
+	policy_free(&policy);
+}
+
 Test(policy, shadow)
 {
 	int64_t until;

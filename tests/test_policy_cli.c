@@ -181,7 +181,7 @@ static void check_example(void *user, const char *block)
 Test(policy_cli, examples_of_the_manual_page)
 {
 	policy_write("adapters.d/acme.yaml", "limits: {}\n", 11);
-	cr_expect_eq(each_example(check_example, NULL), 6);
+	cr_expect_eq(each_example(check_example, NULL), 7);
 }
 
 static void append_example(void *user, const char *block)
@@ -212,7 +212,7 @@ static unsigned expect_keys(const char *path, const char *examples)
 
 Test(policy_cli, the_manual_page_has_an_example_of_each_key)
 {
-	static char examples[6 * 8192];
+	static char examples[7 * 8192];
 	unsigned n = 0;
 
 	each_example(append_example, examples);
@@ -220,6 +220,7 @@ Test(policy_cli, the_manual_page_has_an_example_of_each_key)
 	n += expect_keys("src/policy/read_class.c", examples);
 	n += expect_keys("src/policy/read_limit.c", examples);
 	n += expect_keys("src/policy/modes.c", examples);
+	n += expect_keys("src/policy/routes.c", examples);
 	cr_expect_geq(n, 55, "only %u keys were found", n);
 }
 

@@ -136,6 +136,24 @@ Test(policy_diff, what_comes_and_goes)
 		"tenant t is gone: it has what everybody has\n");
 }
 
+#define TWO "vendors: {v: , w: }\n"
+
+Test(policy_diff, routes)
+{
+	expect_diff(TWO "routes: {best: [v/x, w], old: [v]}\n",
+		    TWO "routes: {best: [w, v/y], new: {alternatives: [{vendor: v, weight: 2}, "
+			"{vendor: w, weight: 1, classes: [b]}]}}\n",
+		    "route best\n"
+		    "  v/x: no longer choice 1\n"
+		    "  w: choice 2 becomes choice 1\n"
+		    "  v/y: now choice 2\n"
+		    "route new is new\n"
+		    "  v: weight 2 of 3\n"
+		    "  w: weight 1 of 3; for b\n"
+		    "route old is gone: requests for it are refused, unless vendor 'default' "
+		    "stands for it\n");
+}
+
 Test(policy_diff, tenants)
 {
 	expect_diff(VENDOR(RATE) "plans: {p: {v: {r: {rate: 7/s, burst: 7}}}}\n"

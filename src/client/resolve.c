@@ -393,15 +393,21 @@ static int unknown_class(const struct resolving *res)
 		       res->field[KEY_CLASS], known);
 }
 
+static int is_route(const struct resolving *res)
+{
+	(void)explain(res->error, RATION_EVENDOR,
+		      "'%.63s' is a route of the policy: no vendor, but one of several",
+		      res->field[KEY_VENDOR]);
+	return RATION_EVENDOR;
+}
+
 static int resolve_in(struct resolving *res, struct chain *chain)
 {
 	const struct blob *blob = res->blob;
 	const struct blob_run *run;
 
 	if (blob_find_route(blob, res->field[KEY_VENDOR]) != BLOB_NO_INDEX)
-		return explain(res->error, RATION_EVENDOR,
-			       "'%.63s' is a route of the policy: no vendor, but one of several",
-			       res->field[KEY_VENDOR]);
+		return is_route(res);
 	res->vendor = blob_find_vendor(blob, res->field[KEY_VENDOR]);
 	if (res->vendor == BLOB_NO_INDEX)
 		return unknown_vendor(res);
@@ -527,8 +533,10 @@ static int resolve_once(struct ration_handle *handle, struct chain *chain,
 	struct ration *ration = handle->ration;
 	const int result = attachment_ready(ration);
 
-	if (result != 0)
-		return explain(error, result, "%s", ration_strerror(result));
+	if (result != 0) {
+		(void)explain(error, result, "%s", ration_strerror(result));
+		return result;
+	}
 	if (policy_moved(ration))
 		policy_update(ration, client_now(ration));
 	return resolve_chain(handle, chain, error);

@@ -61,37 +61,6 @@ static struct member *add_member(struct ration_route *route, struct member *made
 	return made;
 }
 
-/* resource: "" for none of its own. */
-static int get_member(struct ration_route *route, const char *name, const char *vendor,
-		      const char *resource, struct member **ret_member, struct ration_error *error)
-{
-	const char *const *field = route->key->field;
-	const struct ration_key key = {
-		.tenant = field[KEY_TENANT],
-		.vendor = vendor,
-		.traffic_class = field[KEY_CLASS],
-		.account = field[KEY_ACCOUNT],
-		.resource = resource[0] ? resource : field[KEY_RESOURCE],
-	};
-	struct member *member = find_member(route, name);
-	int result;
-
-	if (!member) {
-		member = malloc(sizeof(*member) + strlen(name) + 1);
-		if (!member)
-			return explain(error, -ENOMEM, "out of memory");
-		strcpy(member->name, name);
-		result = ration_resolve(route->ration, &key, &member->handle, error);
-		if (result != 0) {
-			free(member);
-			return result;
-		}
-		member = add_member(route, member);
-	}
-	*ret_member = member;
-	return 0;
-}
-
 /* --- what it leads to just now --- */
 
 struct option {
@@ -142,24 +111,48 @@ static bool is_asked_for(const struct ration_ask *ask, const char *name, size_t 
 	return !ask->only;
 }
 
+/* NULL: p->result says why not. resource: "" for none of its own. */
+static struct member *make_member(struct picking *p, const char *name, const char *vendor,
+				  const char *resource)
+{
+	const char *const *field = p->route->key->field;
+	const struct ration_key key = {
+		.tenant = field[KEY_TENANT],
+		.vendor = vendor,
+		.traffic_class = field[KEY_CLASS],
+		.account = field[KEY_ACCOUNT],
+		.resource = resource[0] ? resource : field[KEY_RESOURCE],
+	};
+	struct member *member = malloc(sizeof(*member) + strlen(name) + 1);
+
+	p->result = -ENOMEM;
+	if (!member)
+		return NULL;
+	strcpy(member->name, name);
+	p->result = ration_resolve(p->route->ration, &key, &member->handle, p->error);
+	if (p->result == 0)
+		return add_member(p->route, member);
+	free(member);
+	return NULL;
+}
+
 /* An alternative that cannot be had leaves the others. */
 static void add_option(struct picking *p, const char *name, const char *vendor,
 		       const char *resource, uint32_t weight)
 {
 	const struct ration_ask *ask = p->ask;
-	struct option *o = &p->options[p->n];
-	struct member *member = NULL;
+	const struct member *member;
+	struct option *o;
 	size_t index;
-	int result;
 
 	if (!is_asked_for(ask, name, &index))
 		return;
-	result = get_member(p->route, name, vendor, resource, &member, p->error);
-	if (result != 0) {
-		p->result = result;
+	member = find_member(p->route, name);
+	if (!member)
+		member = make_member(p, name, vendor, resource);
+	if (!member)
 		return;
-	}
-	p->n++;
+	o = &p->options[p->n++];
 	*o = (struct option){
 		.member = member,
 		.weight = weight,
@@ -206,6 +199,18 @@ static int add_alternatives(struct picking *p, const struct blob *blob,
 			     blob_text(blob, route->name));
 }
 
+/* Some of it is large, and only written when it is needed. */
+static void begin(struct picking *p, struct ration_route *route, const struct ration_ask *ask,
+		  struct ration_error *error)
+{
+	p->route = route;
+	p->ask = ask;
+	p->error = error;
+	p->n = 0;
+	p->result = RATION_EVENDOR;
+	p->picked = NULL;
+}
+
 /* 0: there is at least one. */
 static int gather(struct picking *p)
 {
@@ -220,9 +225,7 @@ static int gather(struct picking *p)
 		return explain(p->error, ready, "%s", ration_strerror(ready));
 	if (policy_moved(ration))
 		policy_update(ration, now);
-	p->n = 0;
-	p->result = RATION_EVENDOR;
-	p->picked = NULL;
+	begin(p, p->route, p->ask, p->error);
 	p->chance = seed_of(ration, now);
 	blob = policy_enter(ration);
 	route = blob_find_route(blob, p->route->key->field[KEY_VENDOR]);
@@ -418,9 +421,7 @@ int ration_route(struct ration_route *route, const struct ration_ask *ask,
 	struct picking p;
 	int result;
 
-	p.route = route;
-	p.ask = ask;
-	p.error = NULL;
+	begin(&p, route, ask, NULL);
 	result = acquire_any(&p, NULL, ret_ticket, ret_denial, NULL);
 	if (result >= 0)
 		tell_pick(&p, ret_pick);
@@ -445,10 +446,12 @@ int ration_route_try(struct ration_route *route, const struct ration_ask *ask,
 		     struct ration_wait *wait, struct ration_pick *ret_pick,
 		     struct ration_ticket *ret_ticket, struct ration_denial *ret_denial)
 {
-	struct picking p = {.route = route, .ask = ask};
+	struct picking p;
 	const struct wanted wanted = {acquire_any, any_fits, &p};
-	const int result = client_wait_try(route->ration, &wanted, wait, ret_ticket, ret_denial);
+	int result;
 
+	begin(&p, route, ask, NULL);
+	result = client_wait_try(route->ration, &wanted, wait, ret_ticket, ret_denial);
 	if (result >= 0)
 		tell_pick(&p, ret_pick);
 	return result;
@@ -459,9 +462,11 @@ int ration_route_try(struct ration_route *route, const struct ration_ask *ask,
 int ration_route_alternative(struct ration_route *route, size_t n, struct ration_pick *ret_pick)
 {
 	static const struct ration_ask all;
-	struct picking p = {.route = route, .ask = &all};
-	const int result = gather(&p);
+	struct picking p;
+	int result;
 
+	begin(&p, route, &all, NULL);
+	result = gather(&p);
 	if (result != 0)
 		return result < 0 ? result : -EAGAIN;
 	if (n >= p.n)
@@ -476,13 +481,14 @@ int ration_route_resolve(struct ration *ration, const struct ration_key *key,
 {
 	static const struct ration_ask all;
 	struct ration_route *route = calloc(1, sizeof(*route));
-	struct picking p = {.route = route, .ask = &all, .error = ret_error};
+	struct picking p;
 	int result;
 
 	if (!route)
 		return explain(ret_error, -ENOMEM, "out of memory");
 	route->ration = ration;
 	result = handle_make(ration, key, &route->key, ret_error);
+	begin(&p, route, &all, ret_error);
 	if (result == 0)
 		result = gather(&p);
 	if (result != 0) {

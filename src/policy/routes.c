@@ -227,7 +227,7 @@ static void resolve_alternative(struct compiler *c, const struct draft_route *ro
 	a->vendor = find_vendor(c, a->vendor_at);
 	a->classes = a->classes_at ? classes_of(c, a->classes_at) : route->classes;
 	others = a->classes & ~route->classes;
-	if (others)
+	if (a->classes_at && others)
 		error_at(c, a->classes_at, "class '%s' may not take route '%s' at all",
 			 class_name(c, others), route->named.name);
 }
