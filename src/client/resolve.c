@@ -395,10 +395,9 @@ static int unknown_class(const struct resolving *res)
 
 static int is_route(const struct resolving *res)
 {
-	(void)explain(res->error, RATION_EVENDOR,
-		      "'%.63s' is a route of the policy: no vendor, but one of several",
-		      res->field[KEY_VENDOR]);
-	return RATION_EVENDOR;
+	return explain(res->error, RATION_EVENDOR,
+		       "'%.63s' is a route of the policy: no vendor, but one of several",
+		       res->field[KEY_VENDOR]);
 }
 
 static int resolve_in(struct resolving *res, struct chain *chain)
@@ -533,10 +532,8 @@ static int resolve_once(struct ration_handle *handle, struct chain *chain,
 	struct ration *ration = handle->ration;
 	const int result = attachment_ready(ration);
 
-	if (result != 0) {
-		(void)explain(error, result, "%s", ration_strerror(result));
-		return result;
-	}
+	if (result != 0)
+		return explain(error, result, "%s", ration_strerror(result));
 	if (policy_moved(ration))
 		policy_update(ration, client_now(ration));
 	return resolve_chain(handle, chain, error);
@@ -583,6 +580,7 @@ int ration_resolve(struct ration *ration, const struct ration_key *key,
 
 	if (result != 0)
 		return result;
+	chain.head = (struct chain_head){0};
 	result = resolve_patiently(handle, &chain, ret_error);
 	if (result != 0) {
 		free(handle);
