@@ -402,7 +402,6 @@ Test(gate, probes_that_nobody_hears_of_are_followed_by_others_and_then_it_is_ope
 	for (unsigned i = 0; i < GATE_TRIES; i++) {
 		cr_assert_eq(acquire(&s), 0, "%u", i);
 		cr_expect_eq(s.ticket.n_links, 2);
-		cr_assert_eq(ration_abandon(s.ration, &s.ticket), 0);
 		world_advance(s.ration, GATE_PROBE / TICKS_PER_NS / 2);
 		cr_expect_eq(acquire(&s), RATION_DENIED, "%u", i);
 		world_advance(s.ration, GATE_PROBE / TICKS_PER_NS / 2 + MS);
@@ -412,6 +411,29 @@ Test(gate, probes_that_nobody_hears_of_are_followed_by_others_and_then_it_is_ope
 		cr_expect_eq(acquire(&s), 0);
 		cr_expect_eq(s.ticket.n_links, 1);
 	}
+	end(&s);
+}
+
+Test(gate, who_gives_a_probe_up_says_so)
+{
+	struct scene s = over();
+	struct ration_ticket late;
+
+	for (unsigned i = 0; i < GATE_TRIES; i++) {
+		cr_assert_eq(acquire(&s), 0, "%u", i);
+		cr_expect_eq(s.ticket.n_links, 2);
+		late = s.ticket;
+		world_advance(s.ration, SECOND);
+		cr_expect_eq(acquire_for(s.handle), RATION_DENIED, "%u", i);
+		cr_assert_eq(ration_abandon(s.ration, &s.ticket), 0);
+		world_advance(s.ration, MS);
+	}
+	world_advance(s.ration, SECOND);
+	cr_expect_eq(acquire(&s), 0);
+	cr_expect_eq(s.ticket.n_links, 1);
+	cr_assert_eq(ration_abandon(s.ration, &late), 0, "once more changes nothing");
+	cr_expect_eq(acquire(&s), 0);
+	cr_expect_eq(s.ticket.n_links, 1);
 	end(&s);
 }
 

@@ -697,6 +697,7 @@ int ration_abandon(struct ration *ration, struct ration_ticket *ticket)
 		return -EINVAL;
 	held = chain_abandon(&ration->seg, ticket, client_now(ration));
 	freed_slots(ration, ticket);
+	gates_abandoned(ration, ticket);
 	return end(ticket, held);
 }
 

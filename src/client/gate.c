@@ -156,6 +156,21 @@ void gates_answered(struct ration *ration, const struct ration_ticket *ticket)
 		good_probe(ration, &ticket->links[i], client_now(ration));
 }
 
+void gates_abandoned(struct ration *ration, const struct ration_ticket *ticket)
+{
+	for (uint32_t i = first_probe(ticket); i < ticket->n_links; i++) {
+		const struct ration_ticket_link *link = &ticket->links[i];
+		const struct charge_ref charge = {
+			.bucket = link->bucket,
+			.generation = link->generation,
+			.taken = {.word = link->word},
+		};
+
+		if (gate_abandon(&ration->seg, &charge, client_now(ration)))
+			wake_next(ration, link->bucket);
+	}
+}
+
 /* --- making one --- */
 
 static enum index_result insert(struct ration *ration, const struct blob *blob, uint32_t scope,
@@ -241,14 +256,17 @@ static uint64_t ticks_of(uint64_t ns)
 }
 
 /* A limit of an account that nobody named is the tenant's. */
+static enum ration_reach reach_within(const struct ration_handle *handle, enum ration_reach reach)
+{
+	return reach == RATION_REACH_ACCOUNT && handle->field[KEY_ACCOUNT][0] == '\0'
+		       ? RATION_REACH_TENANT
+		       : reach;
+}
+
 static enum ration_reach reach_of(const struct ration_handle *handle,
 				  const struct ration_signal *signal)
 {
-	if (!signal->limited)
-		return RATION_REACH_REQUEST;
-	if (signal->reach == RATION_REACH_ACCOUNT && handle->field[KEY_ACCOUNT][0] == '\0')
-		return RATION_REACH_TENANT;
-	return signal->reach;
+	return signal->limited ? reach_within(handle, signal->reach) : RATION_REACH_REQUEST;
 }
 
 static size_t gate_of(enum ration_reach reach)
@@ -306,7 +324,8 @@ static int block_gate(const struct observing *o, size_t which, uint64_t ticks, e
 		ticks = gate_backoff(&o->ration->seg, gate, block.probe != 0);
 	block.until = o->now + least(ticks, most);
 	result = close_gate(o->ration, o->blob, gates[which].scope, o->handle->field, &block);
-	gate_limited(&o->ration->seg, gate, o->now);
+	if (o->signal->limited)
+		gate_limited(&o->ration->seg, gate, o->now);
 	if (result == 0)
 		tell_blocked(o, gate, &block);
 	return result;
@@ -401,6 +420,28 @@ static void observe_probes(const struct observing *o)
 		else if (reach < o->reach && gate_give_back(&o->ration->seg, &charge, 1))
 			wake_next(o->ration, link->bucket);
 	}
+}
+
+int gate_hold(struct ration_handle *handle, enum ration_reach reach, uint64_t ns, uint64_t now)
+{
+	static const struct ration_signal nothing = {.retry_in_ns = RATION_UNKNOWN};
+	struct observing o = {
+		.ration = handle->ration,
+		.handle = handle,
+		.signal = &nothing,
+		.blob = policy_enter(handle->ration),
+		.now = now,
+	};
+	const uint32_t vendor = blob_find_vendor(o.blob, handle->field[KEY_VENDOR]);
+	int result = RATION_EVENDOR;
+
+	if (vendor != BLOB_NO_INDEX) {
+		o.vendor = &o.blob->vendors[vendor];
+		result = block_gate(&o, gate_of(reach_within(handle, reach)), ticks_of(ns),
+				    GATE_WHY_VENDOR);
+	}
+	policy_leave(handle->ration);
+	return result;
 }
 
 int gate_observe(struct ration_handle *handle, const struct ration_ticket *ticket,

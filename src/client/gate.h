@@ -29,6 +29,9 @@ void gate_describe(const struct ration_handle *handle, const struct link *gate, 
 /* A ticket ends as one of a request that was answered: where it was a probe, and nothing else was heard of it, it was good. */
 void gates_answered(struct ration *ration, const struct ration_ticket *ticket);
 
+/* A ticket ends as one of a request that was not answered: the next one who comes is the probe that it was. */
+void gates_abandoned(struct ration *ration, const struct ration_ticket *ticket);
+
 /* --- what a vendor said --- */
 
 /*
@@ -37,6 +40,9 @@ void gates_answered(struct ration *ration, const struct ration_ticket *ticket);
  */
 int gate_observe(struct ration_handle *handle, const struct ration_ticket *ticket,
 		 const struct ration_signal *signal, uint64_t now);
+
+/* Nothing of the key passes for `ns`: the vendor has nothing left. Codes as gate_observe() returns. */
+int gate_hold(struct ration_handle *handle, enum ration_reach reach, uint64_t ns, uint64_t now);
 
 /* --- what an operator says --- */
 

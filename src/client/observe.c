@@ -29,6 +29,13 @@
 #define MARKS_EACH UINT64_C(64)
 #define MARK_PART  UINT64_C(100)
 
+/* More of a limit is tried only if all of it was asked for within so many periods, counted in 12 bits. */
+#define PERIODS_IDLE 3u
+
+/* How fast units are granted is known after so many. */
+#define RATE_PERIODS 5u
+#define PERIODS_MASK 0xfffu
+
 struct observing {
 	struct ration *ration;
 	struct ration_handle *handle;
@@ -50,9 +57,10 @@ struct told {
 	const struct blob_numbers *numbers;
 	struct bucket_ref bucket;
 	struct bucket_ref view;
-	uint64_t size;  /* of the bucket, in its own effective units */
-	uint64_t least; /* of it are used, says the vendor */
-	uint64_t most;  /* are not used for more, but for what it does not know */
+	uint64_t size;    /* of the bucket, in its own effective units */
+	uint64_t missing; /* of it are not there, says the vendor; most of that */
+	uint64_t spent;   /* was spent, by whomever: the rest its limit does not have */
+	uint64_t most;    /* are not used for more, but for what it does not know */
 };
 
 static uint64_t ticks_now(void *user)
@@ -139,6 +147,23 @@ static enum likeness likeness(const struct observing *o, const struct ration_tol
 	return same_window(told, limit) ? SAME_WINDOW : SAME_UNIT;
 }
 
+static bool same_unit(const struct ration_told *a, const struct ration_told *b)
+{
+	return strcmp(a->unit[0] ? a->unit : "requests", b->unit[0] ? b->unit : "requests") == 0;
+}
+
+/* Of one unit it may be over any time; if another is told as well, one with a time may be of a limit that we do not have. */
+static bool is_told_alone(const struct observing *o, const struct ration_told *told)
+{
+	if (told->window_ns == RATION_UNKNOWN)
+		return true;
+	for (uint32_t i = 0; i < o->signal->n_told; i++) {
+		if (&o->signal->told[i] != told && same_unit(&o->signal->told[i], told))
+			return false;
+	}
+	return true;
+}
+
 /* The one that is most like it, if there is only one such; that it has the same unit is enough if nothing else has. */
 static const struct link *find_link(const struct observing *o, const struct ration_told *told)
 {
@@ -154,10 +179,7 @@ static const struct link *find_link(const struct observing *o, const struct rati
 		found = this > best ? link : NULL;
 		best = this;
 	}
-	/* Of one unit it may be over any time; one that the vendor does tell is another's. */
-	if (best == SAME_UNIT && told->window_ns != RATION_UNKNOWN)
-		return NULL;
-	return found;
+	return best == SAME_UNIT && !is_told_alone(o, told) ? NULL : found;
 }
 
 /* --- what follows for the bucket --- */
@@ -173,15 +195,27 @@ static uint64_t effective_size(const struct seg_hot *hot, enum seg_kind kind)
 		return window_amount(numbers);
 	case KIND_ROLLING:
 		return rolling_amount(numbers);
+	case KIND_SLOTS:
+		return slots_count(numbers);
 	default:
 		return 0;
 	}
 }
 
+/* What a token bucket holds back, because requests may arrive late (policy_effective()). */
+static uint64_t held_back(const struct told *t)
+{
+	const struct seg_hot *hot = &t->o->ration->seg.hot[t->bucket.bucket];
+	const uint64_t each = bucket_cost(shm_load_relaxed(&hot->numbers), 1);
+
+	if (t->limit->kind != KIND_BUCKET || each == 0)
+		return 0;
+	return (t->numbers->delay_ns * TICKS_PER_NS + each - 1) / each;
+}
+
 /*
- * In units of the bucket: of what the vendor has left, the margin is not ours, and of the rest only a share. Used is used;
- * where others share the quota, most of it may be theirs. A bucket whose burst is less than what the vendor counts
- * together knows only what is left.
+ * In units of the bucket: of what the vendor has left, the margin is not ours, and of the rest only a share. A bucket
+ * whose burst is less than what the vendor counts together knows only what is left.
  */
 static void compare(struct told *t)
 {
@@ -193,10 +227,10 @@ static void compare(struct told *t)
 	const uint64_t used = less(whole, t->told->remaining);
 	const uint64_t left =
 		part_of(less(t->told->remaining, part_of(whole, n->margin_ppm)), n->share_ppm);
-	const uint64_t missing = less(t->size, left);
 
-	t->least = lesser(part_of(used, n->share_ppm), missing);
-	t->most = greater(used, missing);
+	t->missing = used == 0 ? 0 : less(t->size, less(left, held_back(t)));
+	t->spent = lesser(part_of(used, n->share_ppm), t->missing);
+	t->most = greater(used, t->missing);
 }
 
 /* Every response may say the same: people are told once a second. */
@@ -241,7 +275,8 @@ static bool within_window(const struct told *t)
 	       o->at.wall < (int64_t)(shape[WINDOW_END] - shape[WINDOW_BEFORE]);
 }
 
-static uint64_t correct_down(const struct told *t)
+/* used: units. Returns by how much it raised what is used. */
+static uint64_t correct_to(const struct told *t, uint64_t used)
 {
 	struct ration *ration = t->o->ration;
 	struct seg *seg = &ration->seg;
@@ -249,24 +284,34 @@ static uint64_t correct_down(const struct told *t)
 
 	switch (LINK_KIND(t->link->flags)) {
 	case KIND_BUCKET:
-		(void)bucket_correct(&seg->hot[t->bucket.bucket], t->bucket.generation, t->least,
+		(void)bucket_correct(&seg->hot[t->bucket.bucket], t->bucket.generation, used,
 				     t->o->permit, &units);
 		break;
 	case KIND_WINDOW:
 		if (within_window(t))
-			(void)window_correct(seg, t->bucket, t->link->shape[WINDOW_INDEX], t->least,
+			(void)window_correct(seg, t->bucket, t->link->shape[WINDOW_INDEX], used,
 					     ticks_now, ration, &units);
 		break;
 	case KIND_ROLLING:
 		if (rolling_gone(seg, t->bucket.bucket, t->bucket.generation, t->o->permit,
 				 t->o->at.now, &gone))
 			(void)rolling_correct(seg, t->bucket.bucket, t->bucket.generation,
-					      less(t->least, gone), t->o->at.now, &units);
+					      less(used, gone), t->o->at.now, &units);
 		break;
 	default:
 		break;
 	}
 	return units;
+}
+
+/* Returns what others have spent. */
+static uint64_t correct_down(const struct told *t)
+{
+	const uint64_t foreign = correct_to(t, t->spent);
+
+	if (t->missing > t->spent)
+		(void)correct_to(t, t->missing);
+	return foreign;
 }
 
 /* --- up --- */
@@ -373,6 +418,31 @@ static void touch(const struct told *t)
 		remark(t, &mark);
 }
 
+/* --- a window that ends at another time --- */
+
+/*
+ * Nothing is left of the vendor's window, and it ends later than ours, by a clock or a calendar of its own: what our next
+ * one has is not there before that.
+ */
+static void hold(const struct told *t)
+{
+	const struct observing *o = t->o;
+	const uint64_t most = 2 * t->limit->numbers.period_ns;
+	const uint32_t scope = t->limit->scope;
+	enum ration_reach reach = RATION_REACH_TENANT;
+
+	if (LINK_KIND(t->link->flags) != KIND_WINDOW || t->told->remaining > 0 ||
+	    t->told->reset_in_ns > most ||
+	    (int64_t)t->told->reset_in_ns <=
+		    (int64_t)t->link->shape[WINDOW_END] - o->at.wall + SAME_EDGE_NS)
+		return;
+	if (scope & RATION_SCOPE_RESOURCE)
+		reach = RATION_REACH_RESOURCE;
+	else if (scope & RATION_SCOPE_ACCOUNT && !(scope & RATION_SCOPE_TENANT))
+		reach = RATION_REACH_ACCOUNT;
+	(void)gate_hold(o->handle, reach, t->told->reset_in_ns, o->at.now);
+}
+
 /* --- one told limit --- */
 
 static uint64_t ratio_of(uint64_t a, uint64_t b, uint64_t c)
@@ -441,7 +511,10 @@ static bool begin(const struct observing *o, const struct link *link, struct tol
 	t->limit = limit_of(o, link);
 	t->numbers = blob_numbers_for(o->blob, LINK_LIMIT(link->flags), o->tenant);
 	t->bucket = (struct bucket_ref){link->bucket, link->generation};
-	return link->bucket < o->ration->seg.n_buckets;
+	if (link->bucket >= o->ration->seg.n_buckets)
+		return false;
+	t->size = effective_size(&o->ration->seg.hot[link->bucket], (enum seg_kind)t->limit->kind);
+	return true;
 }
 
 static void observe_told(const struct observing *o, const struct ration_told *told)
@@ -452,7 +525,6 @@ static void observe_told(const struct observing *o, const struct ration_told *to
 
 	if (!link || told->remaining == RATION_UNKNOWN || !begin(o, link, &t))
 		return;
-	t.size = effective_size(&o->ration->seg.hot[link->bucket], (enum seg_kind)t.limit->kind);
 	compare(&t);
 	foreign = correct_down(&t);
 	if (!client_view(o->ration, o->handle->field, o->blob, LINK_LIMIT(link->flags), t.bucket,
@@ -461,6 +533,7 @@ static void observe_told(const struct observing *o, const struct ration_told *to
 	remember(&t, foreign);
 	correct_up(&t);
 	touch(&t);
+	hold(&t);
 }
 
 /* --- refusals --- */
@@ -468,32 +541,29 @@ static void observe_told(const struct observing *o, const struct ration_told *to
 /* Whether a refusal of this class can be for such a limit. */
 static bool may_be_for(const struct observing *o, const struct link *link)
 {
-	const enum ration_limit_class class = o->signal->limit_class;
 	const bool slots = LINK_KIND(link->flags) == KIND_SLOTS;
 
-	if (!alone(link) || limit_of(o, link)->role != LIMIT_WRITTEN)
-		return false;
-	return (class == RATION_LIMIT_CONCURRENCY) == slots;
+	return (o->signal->limit_class == RATION_LIMIT_CONCURRENCY) == slots;
 }
 
-/* Which told limit has nothing left; else the limit that is over soonest, or latest where a quota is used up. */
-static const struct link *find_culprit(const struct observing *o)
+static bool written(const struct observing *o, const struct link *link)
+{
+	return alone(link) && limit_of(o, link)->role == LIMIT_WRITTEN;
+}
+
+/* The one that is over soonest, or latest where a quota is used up. */
+static const struct link *find_by_class(const struct observing *o, bool any)
 {
 	const bool quota = o->signal->limit_class == RATION_LIMIT_QUOTA;
 	const struct link *found = NULL;
 	uint64_t period = 0;
 
-	for (uint32_t i = 0; i < o->signal->n_told; i++) {
-		if (o->signal->told[i].remaining == 0)
-			found = find_link(o, &o->signal->told[i]);
-		if (found)
-			return found;
-	}
 	for (uint64_t i = 0; i < o->chain.head.n_links; i++) {
 		const struct link *link = &o->chain.links[i];
 		const uint64_t this = limit_of(o, link)->numbers.period_ns;
 
-		if (may_be_for(o, link) && (!found || (quota ? this > period : this < period))) {
+		if (written(o, link) && (any || may_be_for(o, link)) &&
+		    (!found || (quota ? this > period : this < period))) {
 			found = link;
 			period = this;
 		}
@@ -501,46 +571,233 @@ static const struct link *find_culprit(const struct observing *o)
 	return found;
 }
 
+static const struct ration_told *exhausted(const struct observing *o, const struct link **ret_link)
+{
+	for (uint32_t i = 0; i < o->signal->n_told; i++) {
+		if (o->signal->told[i].remaining == 0 &&
+		    (*ret_link = find_link(o, &o->signal->told[i])))
+			return &o->signal->told[i];
+	}
+	return NULL;
+}
+
+/*
+ * Which told limit has nothing left; else one of the class, if there is any, for many vendors have one word for all that
+ * they refuse.
+ */
+static const struct link *find_culprit(const struct observing *o,
+				       const struct ration_told **ret_told)
+{
+	const struct link *found = NULL;
+
+	*ret_told = exhausted(o, &found);
+	if (!found)
+		found = find_by_class(o, false);
+	return found ? found : find_by_class(o, true);
+}
+
+/* --- how much was granted --- */
+
 static struct learn_pace pace_of(const struct told *t)
 {
 	return learn_pace_of(t->numbers, (t->limit->flags & LIMIT_SEEKS) != 0);
 }
 
-static void cut(const struct told *t)
+/* What the request took of the bucket. */
+static uint64_t units_of(const struct told *t)
 {
-	struct ration *ration = t->o->ration;
-	const uint64_t word = view_value(&ration->seg, t->view, VIEW_LEARNED);
+	const struct ration_ticket *ticket = t->o->ticket;
+
+	for (uint32_t i = 0; ticket && i < ticket->n_links && i < RATION_LINKS_MAX; i++) {
+		if (ticket->links[i].bucket == t->bucket.bucket)
+			return ticket->links[i].amount;
+	}
+	return 1;
+}
+
+static uint64_t tokens(const struct seg *seg, const struct told *t)
+{
+	struct bucket_view view;
+	const enum take take = bucket_look(&seg->hot[t->bucket.bucket], t->bucket.generation, 1,
+					   t->o->at.now, &view);
+
+	return take == TAKE_ADMIT || take == TAKE_WAIT ? bucket_left(&view, t->o->at.now) : t->size;
+}
+
+static uint64_t leases(const struct seg *seg, uint32_t bucket, uint64_t size)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < size; i++)
+		n += slots_word(seg, bucket, i) != 0;
+	return n;
+}
+
+/* Units that we count as used of what a limit has at a time. */
+static uint64_t used_now(const struct told *t)
+{
+	const struct seg *seg = &t->o->ration->seg;
+
+	switch (LINK_KIND(t->link->flags)) {
+	case KIND_WINDOW:
+		return window_used(&seg->hot[t->bucket.bucket], t->link->shape[WINDOW_INDEX]);
+	case KIND_ROLLING:
+		return rolling_used(seg, t->bucket.bucket, t->o->at.now);
+	case KIND_BUCKET:
+		return less(t->size, tokens(seg, t));
+	default:
+		return leases(seg, t->bucket.bucket, t->size);
+	}
+}
+
+/* Whether nearly all that there is at a time is used. */
+static bool is_full(const struct told *t)
+{
+	return used_now(t) >= t->size / 4 * 3;
+}
+
+static uint32_t periods(const struct told *t)
+{
+	return (uint32_t)(t->o->at.now / pace_of(t).period) & PERIODS_MASK;
+}
+
+/* What is granted is counted from the first that is, after the last cut. */
+static void count(const struct told *t, uint64_t word)
+{
+	const struct seg *seg = &t->o->ration->seg;
+	struct view_count c = view_counts(seg, t->view.bucket);
+	const uint64_t now = t->o->at.now;
+
+	if (word == 0 || learn_since(c.since, now) > learn_since(word, now) ||
+	    c.granted >= VIEW_GRANTED_MAX / 2)
+		c.since = learn_stamp(now);
+	c.granted = (uint32_t)lesser(units_of(t), VIEW_GRANTED_MAX);
+	if (is_full(t))
+		c.full = periods(t);
+	view_count(&t->o->ration->seg, t->view, &c);
+}
+
+/* Units in so many ticks, as a share of the limit. */
+static uint64_t share_of_rate(const struct told *t, uint64_t units, uint64_t ticks)
+{
+	const struct blob_numbers *n = t->numbers;
+	const unsigned __int128 all = (unsigned __int128)ticks * n->amount / TICKS_PER_NS;
+	const unsigned __int128 part = (unsigned __int128)units * n->period_ns * LEARN_ALL;
+
+	return all == 0 || part / all > LEARN_MOST ? LEARN_MOST : (uint64_t)(part / all);
+}
+
+/*
+ * How fast the vendor grants, as a share of the limit; 0: too short a time to say. Nothing was left there when it was last
+ * refused. Until the next was granted it saved: no more than its burst, nor than it gives in that time.
+ */
+static uint64_t rate_granted(const struct told *t, uint64_t word, uint64_t share)
+{
+	const struct view_count c = view_counts(&t->o->ration->seg, t->view.bucket);
+	const uint64_t since = learn_since(c.since, t->o->at.now) + LEARN_UNIT / 2;
+	const uint64_t in_all = learn_since(word, t->o->at.now) + LEARN_UNIT / 2;
+	const uint64_t burst = ratio_of(t->numbers->burst, share, LEARN_ALL);
+
+	if (word == 0 || since > in_all || in_all < RATE_PERIODS * pace_of(t).period)
+		return 0;
+	return greater(share_of_rate(t, c.granted, in_all),
+		       share_of_rate(t, less(c.granted, burst), since));
+}
+
+static uint64_t share_of_size(const struct told *t, uint64_t units, uint64_t share)
+{
+	const unsigned __int128 result =
+		t->size ? (unsigned __int128)units * share / t->size : share;
+
+	return result > LEARN_MOST ? LEARN_MOST : (uint64_t)result;
+}
+
+/*
+ * Of a window, a rolling period or slots: all that we count, but for what is refused. Those that are under way are
+ * counted, too: each takes away its part when it is refused.
+ */
+static uint64_t after_count(const struct told *t, uint64_t word, uint64_t share, uint64_t part,
+			    const struct learn_pace *pace)
+{
+	const uint64_t now = t->o->at.now;
+	uint64_t granted;
+
+	if (learn_knows(word, t->o->permit, now))
+		return learn_less(word, part);
+	granted = less(lesser(share, share_of_size(t, used_now(t), share)), part);
+	return learn_granted(word, granted, granted, now, pace);
+}
+
+/* The vendor's number, as a share of the policy's; the present one if it does not say. */
+static uint64_t share_told(const struct told *t, uint64_t share)
+{
+	const uint64_t limit = t->told ? told_limit(t) : 0;
+
+	return limit == 0 ? share : ratio_of(limit, LEARN_ALL, t->numbers->amount);
+}
+
+/* What is left was told: only what was still under way was too much. */
+static uint64_t after_told(const struct told *t, uint64_t word, uint64_t share, uint64_t part,
+			   const struct learn_pace *pace)
+{
+	const uint64_t granted = less(lesser(share, share_told(t, share)), part);
+
+	return learn_granted(word, granted, granted, t->o->at.now, pace);
+}
+
+/* As a share of what comes in a period, or at once if that is more. */
+static uint64_t rate_part(const struct told *t, uint64_t share, const struct learn_pace *pace)
+{
+	const struct blob_numbers *n = t->numbers;
+	const uint64_t in_period =
+		ratio_of(n->amount, pace->period / TICKS_PER_NS, n->period_ns ? n->period_ns : 1);
+	const uint64_t whole = greater(greater(n->burst, in_period), 1);
+
+	return ratio_of(units_of(t), share, whole);
+}
+
+/*
+ * Of a token bucket: as fast as it was granted since the last refusal. Where a burst was too large, those of it that were
+ * refused say by how much.
+ */
+static uint64_t after_rate(const struct told *t, uint64_t word, uint64_t share,
+			   const struct learn_pace *pace)
+{
+	const uint64_t now = t->o->at.now, told = share_told(t, share);
+	uint64_t granted = lesser(rate_granted(t, word, share), share);
+
+	if (told < share)
+		return learn_granted(word, told, told, now, pace);
+	if (learn_knows(word, t->o->permit, now))
+		return learn_less(word, rate_part(t, share, pace));
+	/* Little was asked for, or it is not known. */
+	if (granted < share / 2)
+		return learn_cut(word, now, pace);
+	/* What the vendor had saved while less was asked for is lost: the truth is between the two. */
+	granted += (share - granted) / 4;
+	return learn_granted(word, granted / 100 * 98, granted, now, pace);
+}
+
+static uint64_t after_refusal(const struct told *t, uint64_t word, const struct learn_pace *pace)
+{
+	const uint64_t share = learn_share(word, t->o->at.now, pace);
+	const uint64_t part = share_of_size(t, units_of(t), share);
+
+	if (LINK_KIND(t->link->flags) == KIND_BUCKET)
+		return after_rate(t, word, share, pace);
+	return t->told ? after_told(t, word, share, part, pace)
+		       : after_count(t, word, share, part, pace);
+}
+
+static void learn(const struct told *t, uint64_t word, uint64_t next, const char *why)
+{
 	const struct learn_pace pace = pace_of(t);
-	const uint64_t next = learn_cut(word, t->o->permit, t->o->at.now, &pace);
 
-	view_count_limited(&ration->seg, t->view);
-	if (next == word || !view_change(&ration->seg, t->view, VIEW_LEARNED, word, next))
+	if (next == word || !view_change(&t->o->ration->seg, t->view, VIEW_LEARNED, word, next))
 		return;
-	tell_learned(ration);
+	tell_learned(t->o->ration);
 	tell(t, EVENT_LEARNED, EVENT_SHARE,
-	     learn_share(next, t->o->at.now, &pace) * PPM / LEARN_ALL,
-	     "refused although there was room");
-}
-
-/* A period with refusals is over: what was accepted of what was sent says how much there is. */
-static void measure(const struct told *t, const struct view_count *last)
-{
-	struct ration *ration = t->o->ration;
-	const uint64_t word = view_value(&ration->seg, t->view, VIEW_LEARNED);
-
-	if (last->limited > 0 && last->accepted > 0 &&
-	    view_change(&ration->seg, t->view, VIEW_LEARNED, word,
-			learn_measured(word, last->accepted, last->limited, t->o->at.now)))
-		tell_learned(ration);
-}
-
-static void count(const struct told *t, bool limited)
-{
-	const uint64_t period = t->o->at.now / pace_of(t).period;
-	struct view_count last;
-
-	if (view_count(&t->o->ration->seg, t->view, (uint32_t)period, !limited, limited, &last))
-		measure(t, &last);
+	     learn_share(next, t->o->at.now, &pace) * PPM / LEARN_ALL, why);
 }
 
 /* Refused though the bucket admitted it. The vendor's own trouble and an unpaid bill say nothing of the rate. */
@@ -553,28 +810,71 @@ static bool is_refusal(const struct ration_signal *signal)
 
 static void observe_refusal(const struct observing *o)
 {
-	const struct link *link = find_culprit(o);
 	struct told t = {.told = NULL};
+	const struct link *link = find_culprit(o, &t.told);
+	struct learn_pace pace;
+	uint64_t word;
 
 	if (!link || !begin(o, link, &t) ||
 	    !client_view(o->ration, o->handle->field, o->blob, LINK_LIMIT(link->flags), t.bucket,
 			 &t.view))
 		return;
-	count(&t, true);
-	cut(&t);
+	view_count_limited(&o->ration->seg, t.view);
+	pace = pace_of(&t);
+	word = view_value(&o->ration->seg, t.view, VIEW_LEARNED);
+	learn(&t, word, after_refusal(&t, word, &pace), "refused although there was room");
 	touch(&t);
+}
+
+/* --- nothing is refused --- */
+
+/*
+ * All of it is granted again: nothing more is to be remembered. What a limit may grow to is not bounded if it is sought: then
+ * more is tried for as long as all of it is asked for, or nothing would show that there is more.
+ */
+static uint64_t after_success(const struct told *t, uint64_t word, const struct learn_pace *pace)
+{
+	const uint64_t now = t->o->at.now;
+	const uint32_t full = view_counts(&t->o->ration->seg, t->view.bucket).full;
+	const bool idle = ((periods(t) - full) & PERIODS_MASK) > PERIODS_IDLE;
+
+	if (!(t->limit->flags & LIMIT_SEEKS))
+		return learn_share(word, now, pace) >= LEARN_ALL ? 0 : word;
+	if (word == 0)
+		return idle ? word : learn_try(word, now, pace);
+	return idle && learn_is_trying(word, now, pace) ? learn_hold(word, now) : word;
+}
+
+static void observe_success(const struct told *t)
+{
+	const uint64_t word = view_value(&t->o->ration->seg, t->view, VIEW_LEARNED);
+	const struct learn_pace pace = pace_of(t);
+
+	if (word == 0 && !(t->limit->flags & LIMIT_SEEKS))
+		return;
+	count(t, word);
+	learn(t, word, after_success(t, word, &pace), "nothing is refused");
+	touch(t);
+}
+
+static bool view_of(const struct observing *o, const struct link *link, struct told *t)
+{
+	if (client_view_find(o->ration, t->bucket, &t->view))
+		return true;
+	return t->limit->flags & LIMIT_SEEKS &&
+	       client_view(o->ration, o->handle->field, o->blob, LINK_LIMIT(link->flags), t->bucket,
+			   &t->view);
 }
 
 /* Where something is being learned, those that were accepted count as well. */
 static void observe_accepted(const struct observing *o)
 {
 	for (uint64_t i = 0; i < o->chain.head.n_links; i++) {
+		const struct link *link = &o->chain.links[i];
 		struct told t = {.told = NULL};
 
-		if (alone(&o->chain.links[i]) && begin(o, &o->chain.links[i], &t) &&
-		    client_view_find(o->ration, t.bucket, &t.view) &&
-		    view_value(&o->ration->seg, t.view, VIEW_LEARNED) != 0)
-			count(&t, false);
+		if (written(o, link) && begin(o, link, &t) && view_of(o, link, &t))
+			observe_success(&t);
 	}
 }
 

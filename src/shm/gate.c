@@ -199,6 +199,17 @@ bool gate_give_back(struct seg *seg, const struct charge_ref *charge, uint64_t u
 				   GATE_WHY(word), 0, GATE_BLOCKED));
 }
 
+bool gate_abandon(struct seg *seg, const struct charge_ref *charge, uint64_t now)
+{
+	const struct bucket_ref gate = {charge->bucket, charge->generation};
+	const uint64_t word = charge->taken.word;
+
+	return GATE_WHEN(word) > GATE_WHEN(now) &&
+	       end_probe(seg, gate, word,
+			 GATE_PACK(whole_units(now), GATE_EXTRA(word), GATE_WHY(word),
+				   GATE_TRIED(word), GATE_PROBING));
+}
+
 /* --- closing and lifting --- */
 
 /* The same word if there is nothing to do. */

@@ -111,6 +111,9 @@ enum take gate_charge(struct seg *seg, const struct link *link, const struct dem
 /* The request of a probe never left: the next one who comes is the probe. False: it is that of nobody any more. */
 bool gate_give_back(struct seg *seg, const struct charge_ref *charge, uint64_t units);
 
+/* It was given up without an answer: its time is over. Otherwise as gate_give_back(). */
+bool gate_abandon(struct seg *seg, const struct charge_ref *charge, uint64_t now);
+
 /* A block that is to be. */
 struct gate_block {
 	uint64_t until; /* ticks */

@@ -7,7 +7,6 @@
 #include "shm/layout.h"
 #include "shm/saturate.h"
 
-#define UNIT_SHIFT  30
 #define CUT_MASK    ((UINT64_C(1) << 24) - 1)
 #define SHARE_MASK  ((UINT64_C(1) << 20) - 1)
 #define SHARE_SHIFT 44
@@ -17,39 +16,46 @@
 #define PERIOD_MOST  (3600 * TICKS_PER_SEC)
 #define PLATEAU_MOST (86400 * TICKS_PER_SEC)
 
-#define REQUESTS_EACH   1500u /* around the knee */
+#define REQUESTS_EACH   3000u /* around the knee */
 #define PERIODS_EACH    20u
 #define PERIODS_TO_KNEE 3u
 
 /* Per cent of the knee: what the fast growth leads to, and the slow one. */
-#define NEAR_KNEE 97u
-#define AT_KNEE   99u
+#define NEAR_KNEE 98u
+#define AT_KNEE   100u
 
-#define CUT_TO 90u /* per cent of the share */
+/* Beyond it: so many periods to twice the knee. Faster, and a vendor's burst hides for how long it was too fast. */
+#define PERIODS_TO_TWICE 50u
 
-static uint64_t word_of(uint64_t share, uint64_t knee, uint64_t now)
-{
-	return least(most(share, LEARN_LEAST), LEARN_MOST) << SHARE_SHIFT |
-	       least(most(knee, LEARN_LEAST), LEARN_MOST) << KNEE_SHIFT |
-	       (now >> UNIT_SHIFT & CUT_MASK);
-}
+#define CUT_TO   95u /* per cent of the share */
+#define LOWER_TO 4u  /* of the share, at least this part */
 
 static uint64_t share_of(uint64_t word)
 {
-	return word >> SHARE_SHIFT & SHARE_MASK;
+	return word ? word >> SHARE_SHIFT & SHARE_MASK : LEARN_ALL;
 }
 
 static uint64_t knee_of(uint64_t word)
 {
-	return word >> KNEE_SHIFT & SHARE_MASK;
+	return word ? word >> KNEE_SHIFT & SHARE_MASK : LEARN_ALL;
 }
 
-/* Ticks since the cut; what seems to be to come has just been. */
-static uint64_t since_cut(uint64_t word, uint64_t now)
+uint32_t learn_stamp(uint64_t ticks)
 {
-	const uint64_t units = ((now >> UNIT_SHIFT) - word) & CUT_MASK;
+	return (uint32_t)(ticks / LEARN_UNIT & CUT_MASK);
+}
 
-	return units > CUT_MASK / 2 ? 0 : units << UNIT_SHIFT;
+uint64_t learn_since(uint64_t stamp, uint64_t now)
+{
+	const uint64_t units = (now / LEARN_UNIT - stamp) & CUT_MASK;
+
+	return units > CUT_MASK / 2 ? 0 : units * LEARN_UNIT;
+}
+
+static uint64_t word_of(uint64_t share, uint64_t knee, uint64_t cut)
+{
+	return least(most(share, LEARN_LEAST), LEARN_MOST) << SHARE_SHIFT |
+	       least(most(knee, LEARN_LEAST), LEARN_MOST) << KNEE_SHIFT | learn_stamp(cut);
 }
 
 struct learn_pace learn_pace(uint64_t period, uint64_t interval, bool seeks)
@@ -70,45 +76,76 @@ static uint64_t part(uint64_t from, uint64_t to, uint64_t passed, uint64_t whole
 	return to <= from ? from : from + ratio(to - from, least(passed, whole), whole, false);
 }
 
-/* Beyond the plateau: a hundredth of the knee in the first period, and then as the square of the time. */
+/* As the square of the time. */
 static uint64_t beyond(uint64_t knee, uint64_t passed, uint64_t period)
 {
 	const uint64_t tenths = least(passed / (period / 10), 100000);
+	const uint64_t twice = (uint64_t)10 * PERIODS_TO_TWICE;
 
-	return sum(knee * AT_KNEE / 100, ratio(knee, tenths * tenths, 10000, false));
+	return sum(knee * AT_KNEE / 100, ratio(knee, tenths * tenths, twice * twice, false));
+}
+
+/* Since the cut, until more than the knee is tried. */
+static uint64_t until_more(const struct learn_pace *pace)
+{
+	return PERIODS_TO_KNEE * pace->period + pace->plateau;
 }
 
 uint64_t learn_share(uint64_t word, uint64_t now, const struct learn_pace *pace)
 {
-	const uint64_t knee = knee_of(word), passed = since_cut(word, now);
+	const uint64_t knee = knee_of(word), passed = learn_since(word, now);
 	const uint64_t rise = PERIODS_TO_KNEE * pace->period;
-	uint64_t share;
+	const uint64_t near = part(share_of(word), knee * NEAR_KNEE / 100, passed, rise);
+	uint64_t share = near;
 
 	if (word == 0)
 		return LEARN_ALL;
-	if (passed <= rise)
-		share = part(share_of(word), knee * NEAR_KNEE / 100, passed, rise);
-	else if (passed - rise <= pace->plateau)
-		share = part(most(share_of(word), knee * NEAR_KNEE / 100), knee * AT_KNEE / 100,
-			     passed - rise, pace->plateau);
-	else
-		share = beyond(knee, passed - rise - pace->plateau, pace->period);
+	if (passed > rise)
+		share = part(near, knee * AT_KNEE / 100, passed - rise, pace->plateau);
+	if (passed > until_more(pace))
+		share = most(share, beyond(knee, passed - until_more(pace), pace->period));
 	return least(most(share, LEARN_LEAST), pace->most);
 }
 
-uint64_t learn_cut(uint64_t word, uint64_t permit, uint64_t now, const struct learn_pace *pace)
+bool learn_knows(uint64_t word, uint64_t permit, uint64_t now)
+{
+	return word != 0 && learn_since(word, now) <= learn_since(permit / LEARN_UNIT, now);
+}
+
+uint64_t learn_cut(uint64_t word, uint64_t now, const struct learn_pace *pace)
 {
 	const uint64_t share = learn_share(word, now, pace);
 
-	if (word != 0 && since_cut(word, now) <= since_cut(permit >> UNIT_SHIFT, now))
-		return word;
 	return word_of(share * CUT_TO / 100, share, now);
 }
 
-uint64_t learn_measured(uint64_t word, uint64_t accepted, uint64_t limited, uint64_t now)
+uint64_t learn_granted(uint64_t word, uint64_t share, uint64_t granted, uint64_t now,
+		       const struct learn_pace *pace)
 {
-	const uint64_t knee = word ? knee_of(word) : LEARN_ALL;
-	const uint64_t granted = ratio(knee, accepted, sum(accepted, limited), false);
+	const uint64_t lowest = learn_share(word, now, pace) / LOWER_TO;
 
-	return word_of(granted * NEAR_KNEE / 100, granted, now);
+	return word_of(most(share, lowest), most(granted, lowest), now);
+}
+
+uint64_t learn_less(uint64_t word, uint64_t by)
+{
+	return word_of(minus(share_of(word), by), minus(knee_of(word), by),
+		       (word & CUT_MASK) * LEARN_UNIT);
+}
+
+uint64_t learn_try(uint64_t word, uint64_t now, const struct learn_pace *pace)
+{
+	const uint64_t knee = least(learn_share(word, now, pace), pace->most);
+
+	return word_of(knee, knee, now - least(now, until_more(pace)));
+}
+
+bool learn_is_trying(uint64_t word, uint64_t now, const struct learn_pace *pace)
+{
+	return learn_share(word, now, pace) > knee_of(word);
+}
+
+uint64_t learn_hold(uint64_t word, uint64_t now)
+{
+	return word_of(knee_of(word), knee_of(word), now);
 }

@@ -2,10 +2,11 @@
  * shm/learn.h - which share of a limit a vendor really grants
  * SPDX-License-Identifier: MIT
  *
- * A request that was refused although the bucket admitted it shows that the vendor grants less than the limit says. Then
- * the limit is lowered, and grows back over time without refusals: fast at first, slowly around the share at which it was
- * refused last (the knee), and faster again beyond it, as CUBIC does with a congestion window (RFC 9438): most of the time
- * is spent just below what is granted, and few requests are lost to finding out that it is still not more.
+ * A request that was refused although the bucket admitted it shows that the vendor grants less than the limit says. How
+ * much that is the refusal itself tells, more or less exactly: see learn_granted(). The limit is lowered to it (the knee), and
+ * stays there for a while; then it grows, slowly at first and faster the longer nothing is refused, until the next refusal
+ * measures it anew, as CUBIC does with a congestion window (RFC 9438): most of the time is spent at what is granted, and few
+ * requests are lost to finding out that it is still not more.
  *
  * All of it is one word, and the share of a moment follows from it and the time:
  *
@@ -34,8 +35,8 @@ struct learn_pace {
 };
 
 /*
- * interval: ticks between two units of the limit as the policy has it. Around the knee for as long as 1,500 requests take,
- * so that the one that is lost is not one in a thousand, but no longer than a day. seeks: not bounded by the policy's number.
+ * interval: ticks between two units of the limit as the policy has it. Around the knee for as long as 3,000 requests take,
+ * so that those that are lost are not one in a thousand, but no longer than a day. seeks: not bounded by the policy's number.
  */
 struct learn_pace learn_pace(uint64_t period, uint64_t interval, bool seeks);
 
@@ -49,16 +50,31 @@ static inline struct learn_pace learn_pace_of(const struct blob_numbers *n, bool
 
 uint64_t learn_share(uint64_t word, uint64_t now, const struct learn_pace *pace);
 
-/*
- * A request that was permitted at `permit` was refused: at once a tenth less. Of those permitted before the last cut took
- * effect nothing new is learned: the same word comes back.
- */
-uint64_t learn_cut(uint64_t word, uint64_t permit, uint64_t now, const struct learn_pace *pace);
+/* Times as the word has them: 24 bits, of LEARN_UNIT ticks each. */
+#define LEARN_UNIT (UINT64_C(1) << 30)
+uint32_t learn_stamp(uint64_t ticks);
+/* Ticks since a stamp, of which only the lower 24 bits count; what seems to be to come has just been. */
+uint64_t learn_since(uint64_t stamp, uint64_t now);
+
+/* Whether a request that was permitted at `permit` was under way when the limit was lowered: it tells nothing new. */
+bool learn_knows(uint64_t word, uint64_t permit, uint64_t now);
+
+/* Refused, and nothing is known of what is granted: a twentieth less. */
+uint64_t learn_cut(uint64_t word, uint64_t now, const struct learn_pace *pace);
 
 /*
- * A period is over in which so many were accepted and so many refused: what was offered and what was granted show what
- * the knee is. limited > 0
+ * Refused, and `granted` is what the vendor grants, as a share; the knee. share: what to begin with, granted or a little less.
+ * In one go nothing is lowered to less than a quarter: somebody else may have used up what is usually ours.
  */
-uint64_t learn_measured(uint64_t word, uint64_t accepted, uint64_t limited, uint64_t now);
+uint64_t learn_granted(uint64_t word, uint64_t share, uint64_t granted, uint64_t now,
+		       const struct learn_pace *pace);
+
+/* One more of those that were under way was refused: so much less was granted. */
+uint64_t learn_less(uint64_t word, uint64_t part);
+
+/* Nothing was refused: more than the knee is to be tried from now on; is being tried; is not to be tried for now. */
+uint64_t learn_try(uint64_t word, uint64_t now, const struct learn_pace *pace);
+bool learn_is_trying(uint64_t word, uint64_t now, const struct learn_pace *pace);
+uint64_t learn_hold(uint64_t word, uint64_t now);
 
 #endif

@@ -11,11 +11,9 @@
 /* A keyed hash with any bits turned is as hard to meet as the hash itself. */
 #define OTHER_IDENTITY UINT64_C(0x76696577206f6620)
 
-#define PERIOD_MASK    ((UINT64_C(1) << 24) - 1)
-#define ACCEPTED_MAX   ((UINT64_C(1) << 28) - 1)
-#define ACCEPTED_SHIFT 12
-#define LIMITED_MAX    ((UINT64_C(1) << 12) - 1)
-#define PERIOD_SHIFT   40
+#define SINCE_SHIFT   40
+#define FULL_MASK     0xfffu
+#define GRANTED_SHIFT 12
 
 /* How far ahead of this clock another's may have been. */
 #define MARK_LATE (TICKS_PER_SEC * 60)
@@ -132,36 +130,30 @@ void view_tell(struct seg *seg, struct bucket_ref view, enum view_value which, u
 static struct view_count count_of(uint64_t word)
 {
 	return (struct view_count){
-		.period = (uint32_t)(word >> PERIOD_SHIFT),
-		.accepted = (uint32_t)(word >> ACCEPTED_SHIFT & ACCEPTED_MAX),
-		.limited = (uint32_t)(word & LIMITED_MAX),
+		.since = (uint32_t)(word >> SINCE_SHIFT),
+		.granted = (uint32_t)(word >> GRANTED_SHIFT & VIEW_GRANTED_MAX),
+		.full = (uint32_t)(word & FULL_MASK),
 	};
 }
 
-static uint64_t word_of(uint32_t period, uint64_t accepted, uint64_t limited)
+static uint64_t word_of(uint32_t since, uint64_t granted, uint32_t full)
 {
-	return (period & PERIOD_MASK) << PERIOD_SHIFT |
-	       least(accepted, ACCEPTED_MAX) << ACCEPTED_SHIFT | least(limited, LIMITED_MAX);
+	return (uint64_t)since << SINCE_SHIFT | least(granted, VIEW_GRANTED_MAX) << GRANTED_SHIFT |
+	       (full & FULL_MASK);
 }
 
-bool view_count(struct seg *seg, struct bucket_ref view, uint32_t period, uint32_t accepted,
-		uint32_t limited, struct view_count *ret_last)
+void view_count(struct seg *seg, struct bucket_ref view, const struct view_count *add)
 {
-	for (int i = 0; i < CAS_ATTEMPTS && is_alive(seg, view); i++) {
-		shm_word *word = &seg->hot[view.bucket].state[2];
+	shm_word *word = &seg->hot[view.bucket].state[2];
+	bool done = false;
+
+	for (int i = 0; i < CAS_ATTEMPTS && !done && is_alive(seg, view); i++) {
 		uint64_t found = shm_load(word);
 		const struct view_count now = count_of(found);
-		const bool same = now.period == (period & PERIOD_MASK);
-		const uint64_t next = same ? word_of(period, (uint64_t)now.accepted + accepted,
-						     (uint64_t)now.limited + limited)
-					   : word_of(period, accepted, limited);
+		const uint64_t before = now.since == add->since ? now.granted : 0;
 
-		if (!shm_cas(word, &found, next))
-			continue;
-		*ret_last = now;
-		return !same;
+		done = shm_cas(word, &found, word_of(add->since, before + add->granted, add->full));
 	}
-	return false;
 }
 
 struct view_count view_counts(const struct seg *seg, uint32_t view)

@@ -6,7 +6,7 @@
  * from the bucket's. Acquires never look at it.
  *
  *	state[0], state[1]	the mark: [ticks, level of the bucket then]; see below
- *	state[2]		[period 24 | accepted 28 | limited 12]: responses of the present period of the learner
+ *	state[2]		[since 24 | granted 28 | full 12]: what the learner counts
  *	state[3]		its extent: four pairs of words [life, value], enum view_value
  *	cold: admitted		units that the vendor counted and we did not (foreign)
  *	cold: denied		responses that were refused for this limit
@@ -24,7 +24,7 @@
  *	mark		  x	  -	  -	  -	one CAS of the pair; times only grow
  *	tell			  x	  -	  -	one CAS a value, of a pair with the life; the last one stays
  *	learn				  x	  -	likewise; who is late gives up
- *	count					  x	one CAS; whoever begins a period reads off the one before
+ *	count					  x	one CAS; whoever is late begins another count, or is counted in it
  */
 #ifndef RATION_SHM_VIEW_H
 #define RATION_SHM_VIEW_H
@@ -70,18 +70,17 @@ bool view_change(struct seg *seg, struct bucket_ref view, enum view_value which,
 /* Store what was told last. */
 void view_tell(struct seg *seg, struct bucket_ref view, enum view_value which, uint64_t value);
 
-/* Responses of a period. */
+/* What was granted since when, and when all that there is was last asked for. Times are stamps of whoever counts. */
 struct view_count {
-	uint32_t period; /* 24 bits */
-	uint32_t accepted;
-	uint32_t limited;
+	uint32_t since;   /* 24 bits */
+	uint32_t granted; /* units: 28 bits */
+	uint32_t full;    /* 12 bits */
 };
 
-/*
- * Count a response in `period`. True: it is the first of a new period; *ret_last is the one before. Numbers saturate.
- */
-bool view_count(struct seg *seg, struct bucket_ref view, uint32_t period, uint32_t accepted,
-		uint32_t limited, struct view_count *ret_last);
+#define VIEW_GRANTED_MAX ((UINT32_C(1) << 28) - 1)
+
+/* Add what was granted to the count that began at `since`, or begin that one; and store `full`. Saturates. */
+void view_count(struct seg *seg, struct bucket_ref view, const struct view_count *add);
 struct view_count view_counts(const struct seg *seg, uint32_t view);
 
 void view_count_foreign(struct seg *seg, struct bucket_ref view, uint64_t units);

@@ -20,10 +20,10 @@ static struct hash128 identity_of(const struct seg *seg, uint32_t bucket)
 	return (struct hash128){{shm_load(&hot->identity[0]), shm_load(&hot->identity[1])}};
 }
 
-/* At least 1, and no more than anybody can ask for. */
+/* To the nearest: of few slots a part is as good as one. At least 1, and no more than anybody can ask for. */
 static uint64_t scaled(uint64_t units, uint64_t by, uint64_t of)
 {
-	return least(most(ratio(units, by, of, false), 1), RATION_COST_MAX);
+	return least(most(sum(ratio(units, 2 * by, of, false), 1) / 2, 1), RATION_COST_MAX);
 }
 
 static void scale(const struct blob_limit *limit, struct blob_numbers *n, uint64_t by, uint64_t of)

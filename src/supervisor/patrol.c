@@ -17,7 +17,6 @@
 #include "shm/view.h"
 #include "shm/window.h"
 #include "supervisor/carry.h"
-#include "supervisor/learned.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/tune.h"
 
@@ -305,28 +304,15 @@ static void patrol_stamps(struct supervisor *s)
 		p->behind -= n;
 }
 
-/*
- * Buckets that have learned other numbers than the policy's: those change with time. Looking for them is one load a
- * record.
- */
 static void patrol_learned(struct supervisor *s)
 {
 	struct patrol *p = &s->patrol;
 	const uint64_t learned = shm_load(&s->seg.control->learned);
-	uint32_t bucket, limit;
 
 	if (!p->learning && p->learned == learned)
 		return;
 	p->learned = learned;
-	p->learning = false;
-	for (uint32_t view = 0; view < s->seg.n_buckets; view++) {
-		if (KIND_OF(shm_half_load(&s->seg.hot[view].kind)) != KIND_VIEW ||
-		    !bucket_linked(&s->seg, view) || !learned_subject(&s->seg, view, &bucket))
-			continue;
-		p->learning = true;
-		if (tune_bucket(&s->seg, &s->policy, bucket, ticks_now, s, &limit) == TUNE_CHANGED)
-			client_wake(&s->seg, bucket, supervisor_now(s), true);
-	}
+	p->learning = tune_learned(&s->seg, &s->policy, ticks_now, s);
 }
 
 /* Workers act on this word, so no other value than ours may stay in it. */

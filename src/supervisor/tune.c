@@ -7,6 +7,7 @@
  */
 #include "supervisor/tune.h"
 
+#include "client/client.h"
 #include "shm/slots.h"
 #include "supervisor/learned.h"
 
@@ -74,4 +75,20 @@ enum tune_result tune_bucket(struct seg *seg, const struct published *published,
 			       : TUNE_UNREADABLE;
 	*ret_limit = name->limit;
 	return tune_record(seg, &record, &published->blob, name->limit, clock, user);
+}
+
+bool tune_learned(struct seg *seg, const struct published *published, seg_clock *clock, void *user)
+{
+	bool any = false;
+	uint32_t bucket, limit;
+
+	for (uint32_t view = 0; view < seg->n_buckets; view++) {
+		if (KIND_OF(shm_half_load(&seg->hot[view].kind)) != KIND_VIEW ||
+		    !bucket_linked(seg, view) || !learned_subject(seg, view, &bucket))
+			continue;
+		any = true;
+		if (tune_bucket(seg, published, bucket, clock, user, &limit) == TUNE_CHANGED)
+			client_wake(seg, bucket, clock(user), true);
+	}
+	return any;
 }

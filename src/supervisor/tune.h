@@ -26,4 +26,10 @@ enum tune_result tune_bucket(struct seg *seg, const struct published *published,
 enum tune_result tune_record(struct seg *seg, const struct record *record, const struct blob *blob,
 			     uint32_t limit, seg_clock *clock, void *user);
 
+/*
+ * Buckets that have learned other numbers than the policy's, which change with time; who waits for one is woken. Looking
+ * for them is one load a record. False: there are none.
+ */
+bool tune_learned(struct seg *seg, const struct published *published, seg_clock *clock, void *user);
+
 #endif

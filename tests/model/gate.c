@@ -36,6 +36,7 @@ struct gate_notes {
 	uint64_t lifting; /* operators who are at it */
 	uint64_t counted[2];
 	uint64_t ending[ACTORS_MAX]; /* the probe whose good end this actor tells */
+	uint64_t giving[ACTORS_MAX]; /* the probe that this actor gives up */
 	uint64_t out[ACTORS_MAX];    /* until when its probe is nobody else's */
 	uint64_t looked[ACTORS_MAX]; /* the word that refused it */
 	shm_word asleep[ACTORS_MAX]; /* offset + 1 of the word that it sleeps on */
@@ -68,10 +69,10 @@ static struct link link_to_gate(void)
 
 /* --- what may become of a word --- */
 
-static bool ends_well(uint64_t word)
+static bool is_one_of(const uint64_t words[ACTORS_MAX], uint64_t word)
 {
 	for (int i = 0; i < ACTORS_MAX; i++) {
-		if (known()->ending[i] == word)
+		if (words[i] == word)
 			return true;
 	}
 	return false;
@@ -83,7 +84,7 @@ static bool may_open(uint64_t from)
 		return true;
 	if (GATE_PHASE(from) != GATE_PROBING)
 		return false;
-	return ends_well(from) ||
+	return is_one_of(known()->ending, from) ||
 	       (GATE_TRIED(from) + 1 == GATE_TRIES && GATE_WHEN(from) <= clock_now());
 }
 
@@ -105,6 +106,9 @@ static void check_change(uint64_t from, uint64_t to)
 			known()->must = GATE_WHEN(to);
 		return;
 	case GATE_PROBING:
+		/* Its own worker gives it up. */
+		if (is_one_of(known()->giving, from) && GATE_TRIED(to) == GATE_TRIED(from))
+			return;
 		if (GATE_PHASE(from) == GATE_OPEN || !over)
 			model_fail("a probe before its time");
 		return;
@@ -194,6 +198,20 @@ static void op_give_back(void *self, const struct op *op)
 	known()->out[model_self()] = 0;
 	if (me->probe.units > 0)
 		(void)gate_give_back(&world.seg, &me->probe, 1);
+	me->probe.units = 0;
+}
+
+static void op_abandon(void *self, const struct op *op)
+{
+	struct self *me = self;
+
+	(void)op;
+	known()->out[model_self()] = 0;
+	if (me->probe.units > 0) {
+		/* It stays noted: no other word is the same. */
+		known()->giving[model_self()] = me->probe.taken.word;
+		(void)gate_abandon(&world.seg, &me->probe, now());
+	}
 	me->probe.units = 0;
 }
 
@@ -439,6 +457,7 @@ static void end(void)
 #define GOOD { op_good, "good", 0, 0 }
 #define LIMITED(n) { op_limited, "limited for %u s", n, 0 }
 #define GIVE_BACK { op_give_back, "give back", 0, 0 }
+#define ABANDON { op_abandon, "abandon", 0, 0 }
 #define BLOCK(n) { op_block, "block for %u s", n, 0 }
 #define LATER(n) { op_later, "%u s later", n, 0 }
 #define UNBLOCK { op_unblock, "unblock", 0, 0 }
@@ -454,6 +473,7 @@ static const struct scenario scenarios[] = {
 	{"probe, block by another, probe",
 	 {ACTOR(PASS, GOOD), ACTOR(PASS, LIMITED(1)), ACTOR(BLOCK(1)), CLOCK(LATER(2), LATER(2), LATER(10))}, {SEC}, .kills = 1},
 	{"give back, probe, block", {ACTOR(PASS, GIVE_BACK, PASS), ACTOR(PASS, GIVE_BACK), ACTOR(BLOCK(1)), CLOCK(LATER(2))}, {SEC}, .kills = 1},
+	{"abandon, probe, block", {ACTOR(PASS, ABANDON, PASS), ACTOR(PASS, ABANDON), ACTOR(BLOCK(1)), CLOCK(LATER(2), LATER(2))}, {SEC}, .kills = 1},
 	{"probe is late", {ACTOR(PASS, GOOD), ACTOR(PASS, LIMITED(1)), CLOCK(LATER(2), LATER(10), LATER(10))}, {SEC}, .kills = 2},
 	{"the last try, pass", {ACTOR(PASS, PASS), ACTOR(PASS), ACTOR(BLOCK(2)), CLOCK(LATER(2), LATER(2))}, {0, 1}, .kills = 1},
 	{"unblock, block, pass", {ACTOR(UNBLOCK), ACTOR(BLOCK(5)), ACTOR(PASS, PASS), CLOCK(LATER(2))}, {3 * SEC}, .kills = 1},
