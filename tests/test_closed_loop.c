@@ -392,18 +392,13 @@ static void expect(const char *what, const struct scene *scene)
 
 /* --- it says what is left --- */
 
-#define RATE(n)                                                                                    \
+#define QUOTA(of, n, ns)                                                                           \
 	{                                                                                          \
-		.kind = QUOTA_BUCKET, .amount = n, .burst = n, .period = SECOND                    \
+		.kind = (of), .amount = (n), .burst = (n), .period = (ns)                          \
 	}
-#define WINDOW(n)                                                                                  \
-	{                                                                                          \
-		.kind = QUOTA_WINDOW, .amount = n, .period = 10 * SECOND                           \
-	}
-#define ROLL(n)                                                                                    \
-	{                                                                                          \
-		.kind = QUOTA_ROLLING, .amount = n, .period = 10 * SECOND                          \
-	}
+#define RATE(n)   QUOTA(QUOTA_BUCKET, n, SECOND)
+#define WINDOW(n) QUOTA(QUOTA_WINDOW, n, 10 * SECOND)
+#define ROLL(n)   QUOTA(QUOTA_ROLLING, n, 10 * SECOND)
 
 static const struct {
 	const char *name, *limit;

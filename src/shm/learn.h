@@ -23,7 +23,7 @@
 
 /* Shares are in parts of this; at most LEARN_MOST of the limit, at least 1 part in 1,000. */
 #define LEARN_ALL   UINT64_C(65536)
-#define LEARN_MOST  (15 * LEARN_ALL)
+#define LEARN_MOST  UINT64_C(983040) /* 15 times */
 #define LEARN_LEAST (LEARN_ALL / 1000)
 
 /* How fast a limit grows back. Times are ticks. */
