@@ -14,6 +14,9 @@
  * again, and its connection stays open for it. The ticket is settled with the cost as estimated
  * when the request reached the vendor, and cancelled when it certainly never left.
  *
+ * Routes. A request of a route goes to one of several vendors, picked when its permit is taken (ration_route()), anew for
+ * each try; what is sent may differ.
+ *
  * Vendors. The adapter of the vendor that a request's handle names says what the request will cost, in units that `costs`
  * does not name; what its answer says about quota, which is fed back as by ration_observe(); and what it really used, for
  * which the ticket is settled.
@@ -76,15 +79,36 @@ struct ration_http_result {
 	const struct ration_denial *denial; /* the last that made it wait or refused it; or NULL */
 	const struct ration_signal
 		*signal; /* what the answer says about quota; NULL: no answer, or no handle */
+	const struct ration_pick *pick; /* of a route: where it went or last tried to; else NULL */
 	const struct ration_http_inside *inside; /* for the library alone */
 };
 
+/* A request of a route, as it is sent to one of the alternatives. */
+struct ration_http_alternative {
+	const char *name; /* as the policy has it, such as "openai/gpt-4o" */
+	/* What is NULL is the request's own. */
+	const char *url;
+	const char *const *headers;
+	size_t n_headers;
+	const void *body;
+	size_t body_size;
+	const struct ration_cost *costs;
+	size_t n_costs;
+};
+
 /*
- * What to send. Everything is copied by ration_http_submit() but what `user` points at and the
- * handle, which must live until on_done.
+ * What to send. Everything is copied by ration_http_submit() but what `user` points at, the handle and
+ * the route, which must live until on_done.
  */
 struct ration_http_request {
-	struct ration_handle *handle;    /* NULL: no quota applies */
+	struct ration_handle *handle; /* NULL, and no route: no quota applies */
+	/*
+	 * Instead of a handle. The request goes to those that are listed, at most RATION_ALTERNATIVES_MAX, and then needs no
+	 * URL of its own if each has one; none: to all that the route has now, always as it is.
+	 */
+	struct ration_route *route;
+	const struct ration_http_alternative *alternatives;
+	size_t n_alternatives;
 	const struct ration_cost *costs; /* as for ration_acquire() */
 	size_t n_costs;
 	const char *method;         /* NULL: GET, or POST with a body */

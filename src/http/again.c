@@ -25,10 +25,10 @@ static bool is_idempotent(const struct request *request)
 	if (request->spec.idempotent)
 		return true;
 	for (size_t i = 0; i < LENGTH(idempotent_methods); i++) {
-		if (strcmp(request->method, idempotent_methods[i]) == 0)
+		if (strcmp(request->form->method, idempotent_methods[i]) == 0)
 			return true;
 	}
-	for (const struct curl_slist *line = request->headers; line; line = line->next) {
+	for (const struct curl_slist *line = request->form->headers; line; line = line->next) {
 		if (strncasecmp(line->data, key, sizeof(key) - 1) == 0)
 			return true;
 	}
@@ -93,7 +93,9 @@ static void rest(struct ration_http *engine, struct request *request,
 bool again_try(struct ration_http *engine, struct request *request,
 	       const struct ration_http_result *result, const struct feedback *feedback)
 {
-	const struct ration_signal *signal = feedback ? &feedback->told : NULL;
+	struct ration_signal copy;
+	const struct ration_signal *signal =
+		routed_signal(request, feedback ? &feedback->told : NULL, &copy);
 	const bool unsent = result->error && !result->fate_unknown;
 	uint64_t wait_ns, at_ns;
 
@@ -107,6 +109,9 @@ bool again_try(struct ration_http *engine, struct request *request,
 	if ((request->spec.deadline_ns && at_ns > request->spec.deadline_ns) ||
 	    timers_set(&engine->timers, &request->again, at_ns))
 		return false;
+	request->failed = !feedback || !feedback->told.limited
+				  ? UINT32_C(1) << (request->form - request->forms)
+				  : 0;
 	rest(engine, request, feedback);
 	engine->callbacks++;
 	if (request->spec.on_retry)

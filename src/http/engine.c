@@ -176,6 +176,7 @@ void engine_finish(struct ration_http *engine, struct request *request, int erro
 	uint64_t now = time_now();
 	struct ration_http_inside inside;
 	struct ration_denial denial;
+	const struct ration_pick pick = request->pick;
 	struct ration_http_result result = {
 		.id = request->id,
 		.error = error,
@@ -192,6 +193,7 @@ void engine_finish(struct ration_http *engine, struct request *request, int erro
 	if (inside.feedback.read && inside.feedback.told.limited)
 		request->refusals++;
 	result.refusals = request->refusals;
+	result.pick = request->pick.name ? &pick : NULL;
 	if (request->spec.retry && request->spec.handle && !engine->closing &&
 	    again_try(engine, request, &result, inside.feedback.read ? &inside.feedback : NULL))
 		return;
@@ -304,7 +306,7 @@ static int enter(struct ration_http *engine, struct request *request)
 	if (rc)
 		return rc;
 	request->submitted_ns = time_now();
-	if (request->spec.retry && request->spec.handle)
+	if (request->spec.retry && request->spec.handle && !request->spec.route)
 		ration_retry_begin(request->spec.handle, &request->retry);
 	rc = queue_submit(engine, request);
 	if (rc)
@@ -312,21 +314,15 @@ static int enter(struct ration_http *engine, struct request *request)
 	return rc;
 }
 
-/* With what the adapter makes of it. */
 static int make_request(const struct ration_http *engine, const struct ration_http_request *spec,
 			struct request **ret_request)
 {
-	struct ration_cost costs[RATION_LINKS_MAX];
-	struct ration_http_request whole;
+	struct forms forms;
+	const int rc = forms_of(engine, spec, &forms);
 
-	if (!spec || !request_is_good(spec))
-		return -EINVAL;
-	whole = *spec;
-	if (spec->handle) {
-		whole.n_costs = feedback_costs(engine->adapters, spec, costs, RATION_LINKS_MAX);
-		whole.costs = costs;
-	}
-	return request_make(&whole, ret_request);
+	if (rc)
+		return rc;
+	return request_make(forms.specs, spec->route ? forms.names : NULL, forms.n, ret_request);
 }
 
 int ration_http_submit(struct ration_http *engine, const struct ration_http_request *spec,
@@ -337,7 +333,7 @@ int ration_http_submit(struct ration_http *engine, const struct ration_http_requ
 
 	if (engine->closing)
 		return -ECANCELED;
-	if (spec && spec->handle && !engine->ration)
+	if (!spec || ((spec->handle || spec->route) && !engine->ration))
 		return -EINVAL;
 	rc = make_request(engine, spec, &request);
 	if (rc)

@@ -169,6 +169,29 @@ void engine_finish(struct ration_http *engine, struct request *request, int erro
 bool again_try(struct ration_http *engine, struct request *request,
 	       const struct ration_http_result *result, const struct feedback *feedback);
 
+/* routed.c */
+/*
+ * The forms in which a request is to be sent: what request_make() takes, with what the adapters make of each. -EINVAL, or
+ * what ration_route_alternative() returns.
+ */
+struct forms {
+	uint32_t n;
+	struct ration_http_request specs[RATION_ALTERNATIVES_MAX];
+	const char *names[RATION_ALTERNATIVES_MAX];
+	struct ration_cost costs[RATION_ALTERNATIVES_MAX][RATION_LINKS_MAX];
+};
+int forms_of(const struct ration_http *engine, const struct ration_http_request *spec,
+	     struct forms *ret_forms);
+/* ration_wait_try() on the route of a request: it is in the form of the alternative that was picked. */
+int routed_take(struct transfer *transfer, struct ration_wait *wait,
+		struct ration_denial *ret_denial);
+/* Whose requests wait one after the other: those of one route that may go to the same alternatives. */
+const void *routed_key(const struct request *request);
+/* What ration_retry_again() is to know of a refusal by one of several. */
+const struct ration_signal *routed_signal(const struct request *request,
+					  const struct ration_signal *signal,
+					  struct ration_signal *copy);
+
 /* queue.c */
 void queue_init(struct ration_http *engine);
 void queue_free(struct ration_http *engine);

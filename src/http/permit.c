@@ -22,11 +22,13 @@ int permit_take(struct transfer *transfer, struct ration_wait *wait)
 	uint64_t before = time_now(), after;
 	int rc;
 
-	if (!spec->handle) {
+	if (!spec->handle && !spec->route) {
 		transfer->permit_ns = before;
 		return 0;
 	}
-	if (wait)
+	if (wait && spec->route)
+		rc = routed_take(transfer, wait, &denial);
+	else if (wait)
 		rc = ration_wait_try(spec->handle, spec->costs, spec->n_costs, wait,
 				     &transfer->ticket, &denial);
 	else

@@ -8,7 +8,8 @@
  * stand, or nowhere; in the last two with its retry timer set.
  *
  * A head that is denied stands in the line that all processes wait in (ration_wait_try()), and is woken there. It
- * leaves when it is no longer the head, and when it could not be sent even with a permit.
+ * leaves when it is no longer the head, and when it could not be sent even with a permit. Of a request that may go to
+ * several hosts any one that has a place will do.
  *
  * A gate wakes one line for a place. A woken line that goes elsewhere (it has no quota, say) wakes
  * the next.
@@ -29,6 +30,9 @@ enum {
 
 /* A denial whose time has come already must not make the loop spin. */
 #define RETRY_MIN_NS UINT64_C(20000)
+
+/* Who may go to several hosts, all of which are busy, looks again after this. */
+#define GATES_LOOK_NS UINT64_C(20000000)
 
 /* ---- gates ---- */
 
@@ -111,8 +115,26 @@ static void host_drop(struct ration_http *engine, struct host *host)
 
 void queue_release(struct ration_http *engine, struct request *request)
 {
-	host_drop(engine, request->host);
+	for (uint32_t i = 0; i < request->n_forms; i++) {
+		if (request->forms[i].host)
+			host_drop(engine, request->forms[i].host);
+		request->forms[i].host = NULL;
+	}
 	request->host = NULL;
+}
+
+static int get_hosts(struct ration_http *engine, struct request *request)
+{
+	for (uint32_t i = 0; i < request->n_forms; i++) {
+		struct form *form = &request->forms[i];
+
+		form->host = host_get(engine, form->origin);
+		if (!form->host)
+			return -ENOMEM;
+		form->host->refs++;
+	}
+	request->host = request->form->host;
+	return 0;
 }
 
 void queue_learn(struct ration_http *engine, struct host *host, bool multiplexed)
@@ -151,7 +173,9 @@ static struct line *line_get(struct ration_http *engine, const struct request *r
 	struct line key = {0}, *line;
 	void *found;
 
-	key.key = request->spec.handle ? (const void *)request->spec.handle : request->host;
+	key.key = request->spec.route    ? routed_key(request)
+		  : request->spec.handle ? (const void *)request->spec.handle
+					 : request->host;
 	found = tfind(&key, &engine->lines, compare_lines);
 	if (found)
 		return *(struct line **)found;
@@ -277,18 +301,14 @@ static void line_remove(struct ration_http *engine, struct request *request)
 
 int queue_submit(struct ration_http *engine, struct request *request)
 {
-	struct host *host = host_get(engine, request->origin);
-	struct line *line;
-	int rc = -ENOMEM;
+	struct line *line = NULL;
+	int rc = get_hosts(engine, request);
 
-	if (!host)
-		return -ENOMEM;
-	request->host = host;
-	host->refs++;
 	request->sequence = engine->sequence++;
-	line = line_get(engine, request);
-	if (line)
-		rc = line_add(engine, line, request);
+	if (!rc) {
+		line = line_get(engine, request);
+		rc = line ? line_add(engine, line, request) : -ENOMEM;
+	}
 	if (rc)
 		queue_release(engine, request);
 	if (line && (rc || TAILQ_FIRST(&line->waiting) == request))
@@ -401,17 +421,37 @@ static struct gate *closed_gate(struct ration_http *engine, struct host *host)
 	return NULL;
 }
 
+/* In which forms it could leave at once. */
+static uint32_t open_forms(struct ration_http *engine, const struct request *request)
+{
+	uint32_t open = 0;
+
+	for (uint32_t i = 0; i < request->n_forms; i++)
+		open |= (uint32_t)!closed_gate(engine, request->forms[i].host) << i;
+	return open;
+}
+
+/* Of several gates one is as good as another, and looked at again should another open first. */
+static void wait_at_gate(struct ration_http *engine, struct line *line,
+			 const struct request *request)
+{
+	line_unstand(engine, line);
+	line_enter(engine, line, &closed_gate(engine, request->host)->waiting);
+	if (request->n_forms > 1 &&
+	    timers_set(&engine->timers, &line->retry, time_now() + GATES_LOOK_NS))
+		line_enter(engine, line, &engine->runnable);
+}
+
 /* Returns false when the turn is to end here. */
 static bool line_step(struct ration_http *engine, struct line *line)
 {
 	struct request *request = TAILQ_FIRST(&line->waiting);
-	struct gate *gate = closed_gate(engine, request->host);
 	struct transfer *transfer;
 	int rc;
 
-	if (gate) {
-		line_unstand(engine, line);
-		line_enter(engine, line, &gate->waiting);
+	request->open = open_forms(engine, request);
+	if (!request->open) {
+		wait_at_gate(engine, line, request);
 		return true;
 	}
 	transfer = transfer_get(engine);

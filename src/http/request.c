@@ -203,8 +203,8 @@ static void copy_headers(struct block *block, const struct ration_http_request *
 			add_line(block, &tail, known_headers[i].unless);
 }
 
-static void copy_costs(struct block *block, const struct ration_http_request *spec,
-		       struct ration_http_request *to)
+static const struct ration_cost *copy_costs(struct block *block,
+					    const struct ration_http_request *spec)
 {
 	struct ration_cost *costs = take(block, spec->n_costs * sizeof(*costs));
 
@@ -214,7 +214,7 @@ static void copy_costs(struct block *block, const struct ration_http_request *sp
 		if (costs)
 			costs[i] = (struct ration_cost){unit, spec->costs[i].amount};
 	}
-	to->costs = spec->n_costs ? costs : NULL;
+	return spec->n_costs ? costs : NULL;
 }
 
 /* scheme://host:port: what shares connections. */
@@ -239,36 +239,73 @@ static const char *copy_origin(struct block *block, const char *url)
 	return origin;
 }
 
-static void copy_request(struct block *block, const struct ration_http_request *spec,
-			 struct request *to)
+static struct form copy_form(struct block *block, const struct ration_http_request *spec,
+			     const char *name)
 {
-	to->spec = *spec;
-	to->spec.url = copy_text(block, spec->url);
-	to->spec.proxy = copy_text(block, spec->proxy);
-	to->spec.ca_file = copy_text(block, spec->ca_file);
-	to->spec.body = spec->body_size ? copy(block, spec->body, spec->body_size) : NULL;
-	to->spec.headers = NULL;
-	to->method = copy_text(block, spec->method      ? spec->method
-				      : spec->body_size ? "POST"
-							: "GET");
-	to->origin = copy_origin(block, spec->url);
-	to->tls = spec->url[4] != ':';
-	copy_headers(block, spec, &to->headers);
-	copy_costs(block, spec, &to->spec);
+	struct form form = {
+		.name = copy_text(block, name),
+		.url = copy_text(block, spec->url),
+		.method = copy_text(block, spec->method      ? spec->method
+					   : spec->body_size ? "POST"
+							     : "GET"),
+		.origin = copy_origin(block, spec->url),
+		.body = spec->body_size ? copy(block, spec->body, spec->body_size) : NULL,
+		.body_size = spec->body_size,
+		.costs = copy_costs(block, spec),
+		.n_costs = spec->n_costs,
+		.tls = spec->url[4] != ':',
+	};
+
+	copy_headers(block, spec, &form.headers);
+	return form;
 }
 
-int request_make(const struct ration_http_request *spec, struct request **ret_request)
+static void copy_request(struct block *block, const struct ration_http_request *specs,
+			 const char *const *names, uint32_t n, struct request *to)
+{
+	to->spec = specs[0];
+	to->spec.proxy = copy_text(block, specs[0].proxy);
+	to->spec.ca_file = copy_text(block, specs[0].ca_file);
+	to->spec.headers = NULL;
+	to->spec.alternatives = NULL;
+	to->n_forms = n;
+	to->forms = take(block, n * sizeof(*to->forms));
+	for (uint32_t i = 0; i < n; i++) {
+		const struct form form = copy_form(block, &specs[i], names ? names[i] : NULL);
+
+		if (to->forms)
+			to->forms[i] = form;
+	}
+}
+
+int request_make(const struct ration_http_request *specs, const char *const *names, uint32_t n,
+		 struct request **ret_request)
 {
 	struct request counted = {0}, *request;
 	struct block block = {0};
 
-	copy_request(&block, spec, &counted);
+	copy_request(&block, specs, names, n, &counted);
 	request = malloc(sizeof(*request) + block.used);
 	if (!request)
 		return -ENOMEM;
 	*request = (struct request){0};
 	block = (struct block){.next = (char *)(request + 1)};
-	copy_request(&block, spec, request);
+	copy_request(&block, specs, names, n, request);
+	request_wear(request, &request->forms[0]);
 	*ret_request = request;
 	return 0;
+}
+
+void request_wear(struct request *request, struct form *form)
+{
+	struct ration_http_request *spec = &request->spec;
+
+	request->form = form;
+	request->host = form->host;
+	spec->url = form->url;
+	spec->method = form->method;
+	spec->body = form->body;
+	spec->body_size = form->body_size;
+	spec->costs = form->costs;
+	spec->n_costs = form->n_costs;
 }

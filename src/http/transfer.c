@@ -252,7 +252,7 @@ static bool has_body(const struct request *request)
 	if (request->spec.body_size)
 		return true;
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
-		if (!strcmp(request->method, methods[i]))
+		if (!strcmp(request->form->method, methods[i]))
 			return true;
 	return false;
 }
@@ -268,14 +268,15 @@ static CURLcode set_method(CURL *easy, const struct request *request)
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
 				 (curl_off_t)request->spec.body_size);
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body);
-	} else if (!strcmp(request->method, "HEAD")) {
+	} else if (!strcmp(request->form->method, "HEAD")) {
 		usual = "HEAD";
 		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
 	} else {
 		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
 	}
 	return curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST,
-				strcmp(request->method, usual) ? request->method : NULL);
+				strcmp(request->form->method, usual) ? request->form->method
+								     : NULL);
 }
 
 static CURLcode set_tls(struct transfer *transfer, const struct request *request)
@@ -284,15 +285,16 @@ static CURLcode set_tls(struct transfer *transfer, const struct request *request
 	const char *ca = request->spec.ca_file;
 	CURLcode rc;
 
-	curl_easy_setopt(transfer->easy, CURLOPT_VERBOSE, (long)request->tls);
+	curl_easy_setopt(transfer->easy, CURLOPT_VERBOSE, (long)request->form->tls);
 	/*
 	 * Rather wait for a connection in the making than make one for each request: it may be
 	 * HTTP/2.
 	 */
-	curl_easy_setopt(transfer->easy, CURLOPT_PIPEWAIT, (long)request->tls);
+	curl_easy_setopt(transfer->easy, CURLOPT_PIPEWAIT, (long)request->form->tls);
 	curl_easy_setopt(transfer->easy, CURLOPT_HTTP_VERSION,
-			 request->tls ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
-	if (!request->tls)
+			 request->form->tls ? (long)CURL_HTTP_VERSION_2TLS
+					    : (long)CURL_HTTP_VERSION_1_1);
+	if (!request->form->tls)
 		return CURLE_OK;
 	rc = curl_easy_setopt(transfer->easy, CURLOPT_CAINFO, ca ? ca : engine->ca_file);
 	return rc ? rc
@@ -312,7 +314,7 @@ static CURLcode set_request(struct transfer *transfer, const struct request *req
 	CURLcode rc = curl_easy_setopt(easy, CURLOPT_URL, request->spec.url);
 
 	curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 0L);
-	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, request->headers);
+	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, request->form->headers);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms(request->spec.timeout_ns));
 	if (!rc)
 		rc = set_method(easy, request);
