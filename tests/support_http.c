@@ -85,6 +85,10 @@ static void on_done(void *user, const struct ration_http_result *result)
 		answer->denial = *result->denial;
 		answer->result.denial = &answer->denial;
 	}
+	if (result->pick) {
+		answer->pick = *result->pick;
+		answer->result.pick = &answer->pick;
+	}
 	answer->result.inside = NULL;
 	answer->result.signal = NULL;
 	if (result->signal) {

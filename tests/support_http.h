@@ -19,6 +19,7 @@ struct answer {
 		result; /* pointers: error_text and denial point into this struct, or are NULL */
 	char error_text[256];
 	struct ration_denial denial;
+	struct ration_pick pick;     /* where result.pick is not NULL */
 	struct ration_signal signal; /* where result.signal is not NULL */
 	char quota[1024];            /* what ration_http_headers() says, as lines */
 	char headers[2048];          /* lines with newlines */

@@ -131,18 +131,39 @@ int cli_observe(const char *command, const struct cli_target *target, struct rat
 	return attach_with(client_observe, command, target, 0, ret_ration);
 }
 
+/* Others may be at it too: that passes. */
+static bool try_again(int i, int r)
+{
+	if (r == RATION_CONTENDED && i > 0)
+		sched_yield();
+	return r == RATION_CONTENDED && i < 100;
+}
+
+static int say_why(int r, struct ration_error *error)
+{
+	if (r != 0 && error->text[0] == '\0')
+		snprintf(error->text, sizeof(error->text), "%s", ration_strerror(r));
+	return r;
+}
+
 int cli_resolve(struct ration *ration, const struct ration_key *key,
 		struct ration_handle **ret_handle, struct ration_error *error)
 {
 	int r = RATION_CONTENDED;
 
 	error->text[0] = '\0';
-	for (int i = 0; i < 100 && r == RATION_CONTENDED; i++) {
-		if (i > 0)
-			sched_yield();
+	for (int i = 0; try_again(i, r); i++)
 		r = ration_resolve(ration, key, ret_handle, error);
-	}
-	if (r != 0 && error->text[0] == '\0')
-		snprintf(error->text, sizeof(error->text), "%s", ration_strerror(r));
-	return r;
+	return say_why(r, error);
+}
+
+int cli_route(struct ration *ration, const struct ration_key *key, struct ration_route **ret_route,
+	      struct ration_error *error)
+{
+	int r = RATION_CONTENDED;
+
+	error->text[0] = '\0';
+	for (int i = 0; try_again(i, r); i++)
+		r = ration_route_resolve(ration, key, ret_route, error);
+	return say_why(r, error);
 }

@@ -89,6 +89,9 @@ int cli_adapters(const char *command, const char *directory, struct adapters **r
 /* ration_resolve(), tried again while other workers are faster. Anything but 0: no handle, error is filled in. */
 int cli_resolve(struct ration *ration, const struct ration_key *key,
 		struct ration_handle **ret_handle, struct ration_error *error);
+/* The same of ration_route_resolve(). */
+int cli_route(struct ration *ration, const struct ration_key *key, struct ration_route **ret_route,
+	      struct ration_error *error);
 
 /* Flushes stdout. EX_IOERR, with a message, if anything written to it was lost; else status. */
 int cli_close_stdout(int status, const char *command);

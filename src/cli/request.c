@@ -199,6 +199,29 @@ static bool read_headers(const struct field *field, json_t *value, void *to,
 	return true;
 }
 
+/* Each is checked as it will be read again when it is sent. */
+static bool read_alternatives(const struct field *field, json_t *value, void *to,
+			      struct request_error *error)
+{
+	struct request each;
+	struct request_error why;
+
+	if (!json_is_object(value) || json_object_size(value) == 0 ||
+	    json_object_size(value) > RATION_ALTERNATIVES_MAX)
+		return bad(error, "%s: must be an object of 1 to %d objects", field->name,
+			   RATION_ALTERNATIVES_MAX);
+	for (void *i = json_object_iter(value); i; i = json_object_iter_next(value, i)) {
+		json_t *alternative = json_object_iter_value(i);
+
+		if (!json_is_object(alternative))
+			return bad(error, "%s: each must be an object", field->name);
+		if (!request_read(alternative, FORM_ALTERNATIVE, &each, &why))
+			return bad(error, "%s: %s", field->name, why.text);
+	}
+	*(json_t **)to = value;
+	return true;
+}
+
 static bool read_any(const struct field *field, json_t *value, void *to,
 		     struct request_error *error)
 {
@@ -209,6 +232,7 @@ static bool read_any(const struct field *field, json_t *value, void *to,
 #define TO(member) offsetof(struct request, member)
 #define KEYED      (FORM_RUN | FORM_ACQUIRE | FORM_OBSERVE)
 #define ALL        (FORM_RUN | FORM_PIPE)
+#define SENT       (FORM_RUN | FORM_ALTERNATIVE)
 
 static const struct field fields[] = {
 	{"id", ALL, 0, read_any, 0, 0},
@@ -219,14 +243,15 @@ static const struct field fields[] = {
 	{"account", KEYED, 0, read_name, TO(key[KEY_ACCOUNT]), RATION_KEY_MAX},
 	{"resource", KEYED, 0, read_name, TO(key[KEY_RESOURCE]), RATION_KEY_MAX},
 	{"method", FORM_RUN, 0, read_text, TO(method), 32},
-	{"url", FORM_RUN, FORM_RUN, read_text, TO(url), 65536},
-	{"headers", FORM_RUN, 0, read_headers, TO(headers), 0},
-	{"body", FORM_RUN, 0, read_body, 0, SIZE_MAX},
+	{"url", SENT, 0, read_text, TO(url), 65536},
+	{"headers", SENT, 0, read_headers, TO(headers), 0},
+	{"body", SENT, 0, read_body, 0, SIZE_MAX},
+	{"alternatives", FORM_RUN, 0, read_alternatives, TO(alternatives), 0},
 	{"status", FORM_OBSERVE, FORM_OBSERVE, read_any, 0, 0}, /* these as `ration signal` does */
 	{"headers", FORM_OBSERVE, 0, read_any, 0, 0},
 	{"body", FORM_OBSERVE, 0, read_any, 0, 0},
 	{"now", FORM_OBSERVE, 0, read_any, 0, 0},
-	{"cost", FORM_RUN | FORM_ACQUIRE | FORM_SETTLE, 0, read_cost, 0, 0},
+	{"cost", SENT | FORM_ACQUIRE | FORM_SETTLE, 0, read_cost, 0, 0},
 	{"timeout_ms", FORM_RUN, 0, read_ms, TO(timeout_ns), 0},
 	{"deadline_ms", FORM_RUN, 0, read_ms, TO(deadline_ns), 0},
 	{"wait_ms", FORM_ACQUIRE, 0, read_ms, TO(wait_ns), 0},
@@ -245,6 +270,22 @@ static bool read_field(const char *name, json_t *value, enum request_form form,
 	return bad(error, "%.63s: no such field", name);
 }
 
+/* A request needs a URL, wherever it goes. */
+static bool has_urls(const struct request *request)
+{
+	const char *name;
+	json_t *alternative;
+
+	if (request->url || !request->alternatives)
+		return request->url != NULL;
+	json_object_foreach(request->alternatives, name, alternative)
+	{
+		if (!json_object_get(alternative, "url"))
+			return false;
+	}
+	return true;
+}
+
 bool request_read(json_t *root, enum request_form form, struct request *ret_request,
 		  struct request_error *error)
 {
@@ -257,6 +298,8 @@ bool request_read(json_t *root, enum request_form form, struct request *ret_requ
 	for (size_t i = 0; i < N_FIELDS; i++)
 		if ((fields[i].required & form) && !json_object_get(root, fields[i].name))
 			return bad(error, "%s: missing", fields[i].name);
+	if (form == FORM_RUN && !has_urls(&request))
+		return bad(error, "url: missing");
 	*ret_request = request;
 	return true;
 }

@@ -36,7 +36,8 @@ struct request {
 	const char *url;
 	const char *body;
 	size_t body_size;
-	json_t *headers; /* object of strings, or NULL */
+	json_t *headers;      /* object of strings, or NULL */
+	json_t *alternatives; /* object: name of a route's alternative -> FORM_ALTERNATIVE, or NULL */
 	struct ration_cost costs[REQUEST_COSTS_MAX];
 	size_t n_costs;
 	uint64_t timeout_ns;  /* 0: not given */
@@ -53,6 +54,7 @@ enum request_form {
 	FORM_SETTLE = 4,
 	FORM_CANCEL = 8,
 	FORM_OBSERVE = 16,
+	FORM_ALTERNATIVE = 32, /* what of a request differs where it goes to another vendor */
 	FORM_PIPE = FORM_ACQUIRE | FORM_SETTLE | FORM_CANCEL | FORM_OBSERVE,
 };
 

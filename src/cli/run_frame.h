@@ -55,6 +55,8 @@ struct frame_answer {
 	uint64_t sent_ns; /* CLOCK_BOOTTIME; 0: never */
 	char limit[2 * RATION_NAME_MAX +
 		   2]; /* "vendor/limit" that made it wait or refused it; "" */
+	/* Of a route: "vendor/resource" that it went to, or tried to; "" */
+	char to[RATION_NAME_MAX + RATION_KEY_MAX + 2];
 };
 
 static inline void frame_put(struct buffer *out, enum frame_type type, const void *head,

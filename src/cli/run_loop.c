@@ -84,6 +84,7 @@ static void write_result(struct run *run, const char *id, const struct frame_ans
 {
 	char *error = json_text(text, size);
 	char *limit = json_text(answer->limit, strlen(answer->limit));
+	char *to = json_text(answer->to, strlen(answer->to));
 	char status[16] = "null", latency[32] = "null", *line;
 
 	if (answer->status > 0) {
@@ -92,13 +93,15 @@ static void write_result(struct run *run, const char *id, const struct frame_ans
 	}
 	if (asprintf(&line,
 		     "{\"id\":%s,\"status\":%s,\"attempts\":%u,\"wait_ms\":%.3f,\"latency_ms\":%s,"
-		     "\"limit\":%s,\"error\":%s}",
+		     "\"limit\":%s,%s%s%s\"error\":%s}",
 		     id, status, answer->attempts, (double)answer->wait_ns / 1e6, latency, limit,
-		     error) < 0)
+		     answer->to[0] ? "\"to\":" : "", answer->to[0] ? to : "",
+		     answer->to[0] ? "," : "", error) < 0)
 		line = NULL;
 	write_line(run, line);
 	free(error);
 	free(limit);
+	free(to);
 }
 
 /* A line that never became a request. */

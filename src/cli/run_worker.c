@@ -32,7 +32,8 @@ struct job {
 	struct worker *worker;
 	struct request request;
 	struct ration_handle *handle;
-	char *id; /* as JSON text; NULL: the slot is free */
+	struct ration_route *route; /* instead of it */
+	char *id;                   /* as JSON text; NULL: the slot is free */
 	uint64_t engine_id;
 	uint64_t sent_ns;
 	int journal_error;
@@ -44,6 +45,7 @@ struct worker {
 	struct ration *ration;
 	struct ration_http *engine;
 	struct table handles;
+	struct table routes;
 	struct buffer in;
 	struct buffer out;
 	unsigned n_jobs;
@@ -93,6 +95,7 @@ static void name_limit(const struct ration_denial *denial, struct frame_answer *
 static void error_text(const struct job *job, const struct ration_http_result *result, char *buf,
 		       size_t size)
 {
+	struct ration_handle *handle = result->pick ? result->pick->handle : job->handle;
 	bool refused = result->error == RATION_DENIED || result->error == RATION_OVERSIZE ||
 		       result->error == RATION_BUSY;
 
@@ -101,7 +104,7 @@ static void error_text(const struct job *job, const struct ration_http_result *r
 		snprintf(buf, size, "not sent: cannot write the journal: %s",
 			 strerror(-job->journal_error));
 	else if (refused && result->denial)
-		ration_denial_text(result->denial, job->handle, buf, size);
+		ration_denial_text(result->denial, handle, buf, size);
 	else if (result->error == RATION_EUNIT)
 		answer_missing_unit(job->worker->ration, job->request.key, job->request.costs,
 				    job->request.n_costs, buf, size);
@@ -132,34 +135,41 @@ static void on_done(void *user, const struct ration_http_result *result)
 		frame_put(&w->out, FRAME_BACK, &answer.slot, sizeof(answer.slot), NULL, 0);
 	} else {
 		name_limit(result->denial, &answer);
+		if (result->pick)
+			snprintf(answer.to, sizeof(answer.to), "%s", result->pick->name);
 		error_text(job, result, text, sizeof(text));
 		frame_put(&w->out, FRAME_ANSWER, &answer, sizeof(answer), text, strlen(text));
 	}
 	free_job(job);
 }
 
-/* One handle for each distinct key, kept until the end. 0, or an error that was answered. */
-static int find_handle(struct worker *w, uint32_t slot, const struct request *request,
-		       struct ration_handle **ret_handle)
+/* One handle or route for each distinct key, kept until the end. 0, or an error that was answered. */
+static int find_target(struct worker *w, uint32_t slot, struct job *job)
 {
+	const struct request *request = &job->request;
+	const struct ration_key key = request_key(request);
+	struct ration_error error = {""};
 	char text[REQUEST_KEY_TEXT];
-	struct ration_key key = request_key(request);
-	struct ration_error error;
 	size_t size;
-	int r;
+	int r = RATION_EVENDOR;
 
-	*ret_handle = NULL;
 	if (w->setup->no_quota)
 		return 0;
 	size = request_key_text(request->key, text, sizeof(text));
-	*ret_handle = table_get(&w->handles, text, size);
-	if (*ret_handle)
+	job->handle = request->alternatives ? NULL : table_get(&w->handles, text, size);
+	job->route = job->handle ? NULL : table_get(&w->routes, text, size);
+	if (job->handle || job->route)
 		return 0;
-	r = cli_resolve(w->ration, &key, ret_handle, &error);
+	if (!request->alternatives)
+		r = cli_resolve(w->ration, &key, &job->handle, &error);
+	if (r == 0)
+		*table_at(&w->handles, text, size) = job->handle;
+	else if (r == RATION_EVENDOR)
+		r = cli_route(w->ration, &key, &job->route, &error);
 	if (r != 0)
 		refuse(w, slot, r, error.text);
-	else
-		*table_at(&w->handles, text, size) = *ret_handle;
+	else if (job->route)
+		*table_at(&w->routes, text, size) = job->route;
 	return r;
 }
 
@@ -179,13 +189,76 @@ static char **header_lines(json_t *headers, size_t *ret_n)
 	return lines;
 }
 
+static void free_lines(char **lines, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(lines[i]);
+	free(lines);
+}
+
+/* What an alternative of a line says, and its headers as lines. */
+struct other {
+	struct request request;
+	char **headers;
+	size_t n_headers;
+};
+
+/* Checked when the line was read. */
+static size_t read_others(const struct request *request, struct other *others,
+			  struct ration_http_alternative *ret_alternatives)
+{
+	struct request_error error;
+	size_t n = 0;
+
+	for (void *i = json_object_iter(request->alternatives); i;
+	     i = json_object_iter_next(request->alternatives, i)) {
+		struct other *o = &others[n];
+
+		if (!request_read(json_object_iter_value(i), FORM_ALTERNATIVE, &o->request, &error))
+			continue;
+		if (o->request.headers)
+			o->headers = header_lines(o->request.headers, &o->n_headers);
+		ret_alternatives[n++] = (struct ration_http_alternative){
+			.name = json_object_iter_key(i),
+			.url = o->request.url,
+			.headers = (const char *const *)o->headers,
+			.n_headers = o->n_headers,
+			.body = o->request.body,
+			.body_size = o->request.body_size,
+			.costs = o->request.n_costs ? o->request.costs : NULL,
+			.n_costs = o->request.n_costs,
+		};
+	}
+	return n;
+}
+
+/* Without quota there is nothing to choose by. */
+static void take_first(const struct ration_http_alternative *a, struct ration_http_request *http)
+{
+	http->url = a->url ? a->url : http->url;
+	if (a->headers) {
+		http->headers = a->headers;
+		http->n_headers = a->n_headers;
+	}
+	if (a->body) {
+		http->body = a->body;
+		http->body_size = a->body_size;
+	}
+}
+
 static int submit(struct worker *w, struct job *job, uint64_t read_ns)
 {
 	const struct request *request = &job->request;
+	struct other others[RATION_ALTERNATIVES_MAX] = {0};
+	struct ration_http_alternative alternatives[RATION_ALTERNATIVES_MAX];
+	const size_t n_others = read_others(request, others, alternatives);
 	size_t n_headers;
 	char **headers = header_lines(request->headers, &n_headers);
-	const struct ration_http_request http = {
+	struct ration_http_request http = {
 		.handle = job->handle,
+		.route = job->route,
+		.alternatives = alternatives,
+		.n_alternatives = n_others,
 		.costs = request->n_costs ? request->costs : NULL,
 		.n_costs = request->n_costs,
 		.method = request->method,
@@ -196,27 +269,48 @@ static int submit(struct worker *w, struct job *job, uint64_t read_ns)
 		.body_size = request->body_size,
 		.timeout_ns = request->timeout_ns,
 		.deadline_ns = request->deadline_ns ? read_ns + request->deadline_ns : 0,
+		.retry = job->route != NULL, /* what one refuses another may accept */
 		.user = job,
 		.on_send = on_send,
 		.on_done = on_done,
 	};
-	int r = ration_http_submit(w->engine, &http, &job->engine_id);
+	int r;
 
-	for (size_t i = 0; i < n_headers; i++)
-		free(headers[i]);
-	free(headers);
+	if (!job->route && n_others > 0)
+		take_first(&alternatives[0], &http);
+	r = ration_http_submit(w->engine, &http, &job->engine_id);
+	free_lines(headers, n_headers);
+	for (size_t i = 0; i < n_others; i++)
+		free_lines(others[i].headers, others[i].n_headers);
 	return r;
+}
+
+static void begin_job(struct worker *w, struct job *job, const struct frame_request *head)
+{
+	struct request_error error = {""};
+	int r;
+
+	job->id = cli_need(request_id(job->request.root, &error));
+	w->n_jobs++;
+	if (find_target(w, head->slot, job) != 0) {
+		free_job(job);
+		return;
+	}
+	r = submit(w, job, head->read_ns);
+	if (r == 0)
+		return;
+	refuse(w, head->slot, r,
+	       r == -EINVAL ? "not a request that can be sent (url, method or headers)"
+			    : ration_strerror(r));
+	free_job(job);
 }
 
 static void take_request(struct worker *w, const char *payload, size_t size)
 {
 	struct frame_request head;
 	struct request_error error = {""};
-	struct ration_handle *handle;
 	struct request request;
-	struct job *job;
 	json_t *root;
-	int r;
 
 	memcpy(&head, payload, sizeof(head));
 	root = request_decode(payload + sizeof(head), size - sizeof(head), &error);
@@ -225,21 +319,8 @@ static void take_request(struct worker *w, const char *payload, size_t size)
 		refuse(w, head.slot, -EBADMSG, error.text);
 		return;
 	}
-	if (find_handle(w, head.slot, &request, &handle) != 0) {
-		json_decref(root);
-		return;
-	}
-	job = &w->jobs[head.slot];
-	*job = (struct job){.worker = w, .request = request, .handle = handle};
-	job->id = cli_need(request_id(root, &error));
-	w->n_jobs++;
-	r = submit(w, job, head.read_ns);
-	if (r < 0) {
-		refuse(w, head.slot, r,
-		       r == -EINVAL ? "not a request that can be sent (url, method or headers)"
-				    : ration_strerror(r));
-		free_job(job);
-	}
+	w->jobs[head.slot] = (struct job){.worker = w, .request = request};
+	begin_job(w, &w->jobs[head.slot], &head);
 }
 
 static void give_back_unsent(struct worker *w)
@@ -360,6 +441,13 @@ static void finish(struct worker *w)
 		ration_handle_free(&handle);
 	}
 	table_free(&w->handles);
+	cursor = 0;
+	while ((e = table_next(&w->routes, &cursor))) {
+		struct ration_route *route = e->value;
+
+		ration_route_free(&route);
+	}
+	table_free(&w->routes);
 	ration_detach(&w->ration);
 	buffer_free(&w->in);
 	buffer_free(&w->out);

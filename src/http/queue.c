@@ -330,6 +330,9 @@ void queue_return(struct ration_http *engine, struct request *request, uint64_t 
 	line_unstand(engine, line);
 	if (denial)
 		line_deny(line, denial);
+	/* Another may have room now. */
+	if (request->n_forms > 1)
+		retry_ns = time_now();
 	if (request->spec.deadline_ns && retry_ns > request->spec.deadline_ns)
 		engine_finish(engine, request, RATION_DENIED, NULL);
 	else
@@ -373,8 +376,13 @@ static void start(struct ration_http *engine, struct line *line, struct transfer
 /* Whoever was woken before the word was watched is not told again. */
 static void stand(struct ration_http *engine, struct line *line, uint64_t earliest_ns)
 {
-	const uint64_t wake_ns = line->wait.wake_at_ns;
+	const struct request *request = TAILQ_FIRST(&line->waiting);
+	const uint32_t forms = (UINT32_C(1) << request->n_forms) - 1;
+	uint64_t wake_ns = line->wait.wake_at_ns;
 
+	/* Those that were left out for want of a place may have one soon. */
+	if (request->open != forms && wake_ns > time_now() + GATES_LOOK_NS)
+		wake_ns = time_now() + GATES_LOOK_NS;
 	watch_word(engine);
 	if (ration_wait_woken(&line->wait))
 		line_enter(engine, line, &engine->runnable);
