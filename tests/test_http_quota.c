@@ -471,7 +471,7 @@ Test(http_quota, cancelled_while_it_waits_with_a_connection)
 	uint64_t end;
 
 	hold_up(&s, "rate: 100/s, burst: 2", false);
-	cr_assert_eq(ration_acquire(s.handle, NULL, 0, &ticket, NULL), 0);
+	cr_assert_eq(ration_acquire_until(s.handle, NULL, 0, UINT64_MAX, &ticket, NULL), 0);
 	cr_assert_eq(ration_settle(s.ration, &ticket, &many, 1), 0);
 	atomic_store(&s.relay.open, 1);
 	end = now_ns() + 100000000;
