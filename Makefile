@@ -77,7 +77,7 @@ ALL_LIBS        := -lsystemd -lmicrohttpd -lm $(CLI_LIBS)
 
 objects = $(patsubst %.c,$(1)/%.o,$(2))
 
-.PHONY: all deps deps-test demo check model fuzz bench lint format install uninstall clean help
+.PHONY: all deps deps-test demo check model fuzz bench bench-loop lint format install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -90,6 +90,7 @@ help:
 	@echo "model      explore every interleaving of src/shm, the long form; MUTATE=PATCH: is this mistake found?"
 	@echo "fuzz       feed adapters with whatever libFuzzer thinks of; FOR=SECONDS each, 60 unless told"
 	@echo "bench      measure what an acquire and a request cost"
+	@echo "bench-loop what becomes of vendors that grant another number than the policy says; 10 minutes"
 	@echo "lint       formatting, clang-tidy, cppcheck, function sizes"
 	@echo "format     format all sources"
 	@echo "deps       install what building needs; deps-test: what demo and check need too"
@@ -212,7 +213,7 @@ BUILD_PACKAGES := gcc make pkg-config libc6-dev liburing-dev libcurl4-openssl-de
 # clang has its sanitizers in a package of their own. ca-certificates: what libcurl trusts unless told otherwise;
 # procps: the kill that the unit's ExecReload= names.
 TEST_PACKAGES := $(BUILD_PACKAGES) g++ clang libclang-rt-dev musl-tools \
-	libcriterion-dev nginx prometheus openssl ca-certificates redis-server strace mandoc systemd procps python3 nodejs tzdata
+	libcriterion-dev nginx haproxy prometheus openssl ca-certificates redis-server strace mandoc systemd procps python3 nodejs tzdata
 LINT_PACKAGES := $(BUILD_PACKAGES) clang-format clang-tidy cppcheck universal-ctags
 
 deps:
@@ -350,6 +351,15 @@ bench: deps-test
 	@$(MAKE) --no-print-directory all $(BENCHES:%=$(B)/%)
 	@RATION_BUILD=$(B) bench/run.sh
 
+bench-loop: deps-test
+	@$(MAKE) --no-print-directory all $(B)/bench/vendor
+	@RATION_BUILD=$(B) bench/closed_loop.sh
+
+$(B)/bench/vendor: bench/vendor.c tests/support_quota.c tests/support_quota.h
+	@mkdir -p $(@D)
+	@$(call say,LINK,$@)
+	$(Q)$(CC) $(LANGUAGE) $(WARNINGS) -O2 -Itests -o $@ bench/vendor.c tests/support_quota.c -lmicrohttpd -pthread
+
 OUR_HEADERS := $(wildcard src/*/*.h) $(HEADERS)
 FORMATTED   := $(wildcard src/*/*.[ch] tests/*.[ch] tests/model/*.[ch] bench/*.[ch]) $(HEADERS)
 
@@ -373,7 +383,7 @@ lint-cppcheck:
 	@$(call say,CPPCHECK,.)
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
 		--error-exitcode=1 -D_GNU_SOURCE -D__GCC_HAVE_SYNC_COMPARE_AND_SWAP_16=1 -D__linux__ \
-		-Iinclude -Isrc $(ALL_C) $(BENCH_C) $(BENCHES:%=%.c)
+		-Iinclude -Isrc -Itests $(ALL_C) $(BENCH_C) $(BENCHES:%=%.c) bench/vendor.c
 
 lint-sizes:
 	@tests/run_sizes.sh $(ALL_C)

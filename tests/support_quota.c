@@ -23,6 +23,18 @@ static void forget(struct quota *q, uint64_t now)
 		q->first++;
 }
 
+static uint64_t slide(struct quota *q, uint64_t now)
+{
+	const uint64_t window = now / q->period;
+
+	if (window != q->window) {
+		q->before = window == q->window + 1 ? q->used : 0;
+		q->used = 0;
+		q->window = window;
+	}
+	return q->used + q->before * (q->period - now % q->period) / q->period;
+}
+
 static uint64_t used(struct quota *q, uint64_t now)
 {
 	switch (q->kind) {
@@ -33,6 +45,8 @@ static uint64_t used(struct quota *q, uint64_t now)
 	case QUOTA_ROLLING:
 		forget(q, now);
 		return q->n - q->first;
+	case QUOTA_SLIDING:
+		return slide(q, now);
 	default:
 		return q->used;
 	}
@@ -47,8 +61,14 @@ bool quota_take(struct quota *q, uint64_t now)
 {
 	const uint64_t so_far = used(q, now);
 
-	if (so_far >= whole(q))
+	if (so_far >= whole(q)) {
+		q->used += q->kind == QUOTA_SLIDING;
 		return false;
+	}
+	if (q->kind == QUOTA_SLIDING) {
+		q->used++;
+		return true;
+	}
 	q->full_at = (q->full_at > now ? q->full_at : now) + interval(q);
 	q->window = now / q->period;
 	q->used = so_far + 1;

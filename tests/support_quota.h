@@ -16,6 +16,7 @@ enum quota_kind {
 	QUOTA_WINDOW,  /* `amount` in each `period` since 1970 */
 	QUOTA_ROLLING, /* `amount` in any `period` */
 	QUOTA_SLOTS,   /* `amount` at a time */
+	QUOTA_SLIDING, /* `amount` in a window, and of the one before as much as if it had come evenly; refused ones count */
 	QUOTA_KINDS,
 };
 
@@ -45,7 +46,8 @@ struct quota {
 	/* Zeroes at first. */
 	uint64_t full_at;
 	uint64_t window;
-	uint64_t used; /* of the window; at present */
+	uint64_t used;   /* of the window; at present */
+	uint64_t before; /* QUOTA_SLIDING: of the one before */
 	uint64_t at[QUOTA_LOG], first, n;
 };
 

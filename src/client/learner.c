@@ -16,7 +16,11 @@
 #define PERIODS_IDLE 3u
 
 /* How fast units are granted is known after so many. */
-#define RATE_PERIODS 5u
+#define RATE_PERIODS 10u
+
+/* What was used at once before it was spread is over after so many; and nothing comes at once any more. */
+#define SPREAD_PERIODS 3u
+
 #define PERIODS_MASK 0xfffu
 
 /* --- how much was granted --- */
@@ -121,7 +125,9 @@ static uint64_t rate_granted(const struct told *t, uint64_t word, uint64_t share
 	const uint64_t in_all = learn_since(word, t->o->at.now) + LEARN_UNIT / 2;
 	const uint64_t burst = ratio_of(t->numbers->burst, share, LEARN_ALL);
 
-	if (word == 0 || since > in_all || in_all < RATE_PERIODS * pace_of(t).period)
+	const uint32_t periods = learn_is_spread(word) ? SPREAD_PERIODS : RATE_PERIODS;
+
+	if (word == 0 || since > in_all || in_all < periods * pace_of(t).period)
 		return 0;
 	return most(share_of_rate(t, c.granted, in_all),
 		    share_of_rate(t, minus(c.granted, burst), since));
@@ -148,6 +154,8 @@ static uint64_t after_count(const struct told *t, uint64_t word, uint64_t share,
 	if (learn_knows(word, t->o->permit, now))
 		return learn_less(word, part);
 	granted = minus(least(share, share_of_size(t, used_now(t), share)), part);
+	if (granted < share / 2 && LINK_KIND(t->link->flags) == KIND_ROLLING)
+		return learn_spread(word, now, pace);
 	return learn_granted(word, granted, granted, now, pace);
 }
 
@@ -206,7 +214,10 @@ static uint64_t after_refusal(const struct told *t, uint64_t word, const struct 
 	const uint64_t share = learn_share(word, t->o->at.now, pace);
 	const uint64_t part = share_of_size(t, units_of(t), share);
 
-	if (LINK_KIND(t->link->flags) == KIND_BUCKET)
+	if (learn_is_spread(word) &&
+	    learn_since(word, t->o->at.now) < SPREAD_PERIODS * pace->period)
+		return word;
+	if (LINK_KIND(t->link->flags) == KIND_BUCKET || learn_is_spread(word))
 		return after_rate(t, word, share, pace);
 	return t->told ? after_told(t, word, share, part, pace)
 		       : after_count(t, word, share, part, pace);
@@ -252,7 +263,7 @@ static uint64_t after_success(const struct told *t, uint64_t word, const struct 
 	const bool idle = ((periods(t) - full) & PERIODS_MASK) > PERIODS_IDLE;
 
 	if (!(t->limit->flags & LIMIT_SEEKS))
-		return learn_share(word, now, pace) >= LEARN_ALL ? 0 : word;
+		return learn_is_over(word, now, pace) ? 0 : word;
 	if (word == 0)
 		return idle ? word : learn_try(word, now, pace);
 	return idle && learn_is_trying(word, now, pace) ? learn_hold(word, now) : word;

@@ -8,7 +8,9 @@
 #include "shm/saturate.h"
 
 #define CUT_MASK    ((UINT64_C(1) << 24) - 1)
-#define SHARE_MASK  ((UINT64_C(1) << 20) - 1)
+#define SPREAD      (UINT64_C(1) << 63)
+#define SHARE_MASK  ((UINT64_C(1) << 19) - 1)
+#define KNEE_MASK   ((UINT64_C(1) << 20) - 1)
 #define SHARE_SHIFT 44
 #define KNEE_SHIFT  24
 
@@ -37,7 +39,7 @@ static uint64_t share_of(uint64_t word)
 
 static uint64_t knee_of(uint64_t word)
 {
-	return word ? word >> KNEE_SHIFT & SHARE_MASK : LEARN_ALL;
+	return word ? word >> KNEE_SHIFT & KNEE_MASK : LEARN_ALL;
 }
 
 uint32_t learn_stamp(uint64_t ticks)
@@ -52,9 +54,10 @@ uint64_t learn_since(uint64_t stamp, uint64_t now)
 	return units > CUT_MASK / 2 ? 0 : units * LEARN_UNIT;
 }
 
-static uint64_t word_of(uint64_t share, uint64_t knee, uint64_t cut)
+/* Of the word before it whether it is spread stays. */
+static uint64_t word_after(uint64_t word, uint64_t share, uint64_t knee, uint64_t cut)
 {
-	return least(most(share, LEARN_LEAST), LEARN_MOST) << SHARE_SHIFT |
+	return (word & SPREAD) | least(most(share, LEARN_LEAST), LEARN_MOST) << SHARE_SHIFT |
 	       least(most(knee, LEARN_LEAST), LEARN_MOST) << KNEE_SHIFT | learn_stamp(cut);
 }
 
@@ -116,7 +119,7 @@ uint64_t learn_cut(uint64_t word, uint64_t now, const struct learn_pace *pace)
 {
 	const uint64_t share = learn_share(word, now, pace);
 
-	return word_of(share * CUT_TO / 100, share, now);
+	return word_after(word, share * CUT_TO / 100, share, now);
 }
 
 uint64_t learn_granted(uint64_t word, uint64_t share, uint64_t granted, uint64_t now,
@@ -124,20 +127,38 @@ uint64_t learn_granted(uint64_t word, uint64_t share, uint64_t granted, uint64_t
 {
 	const uint64_t lowest = learn_share(word, now, pace) / LOWER_TO;
 
-	return word_of(most(share, lowest), most(granted, lowest), now);
+	return word_after(word, most(share, lowest), most(granted, lowest), now);
+}
+
+uint64_t learn_spread(uint64_t word, uint64_t now, const struct learn_pace *pace)
+{
+	const uint64_t share = learn_share(word, now, pace);
+
+	return word_after(SPREAD, share, share, now);
+}
+
+bool learn_is_spread(uint64_t word)
+{
+	return word & SPREAD;
+}
+
+bool learn_is_over(uint64_t word, uint64_t now, const struct learn_pace *pace)
+{
+	return learn_share(word, now, pace) >= LEARN_ALL &&
+	       (!learn_is_spread(word) || learn_since(word, now) > until_more(pace));
 }
 
 uint64_t learn_less(uint64_t word, uint64_t by)
 {
-	return word_of(minus(share_of(word), by), minus(knee_of(word), by),
-		       (word & CUT_MASK) * LEARN_UNIT);
+	return word_after(word, minus(share_of(word), by), minus(knee_of(word), by),
+			  (word & CUT_MASK) * LEARN_UNIT);
 }
 
 uint64_t learn_try(uint64_t word, uint64_t now, const struct learn_pace *pace)
 {
 	const uint64_t knee = least(learn_share(word, now, pace), pace->most);
 
-	return word_of(knee, knee, now - least(now, until_more(pace)));
+	return word_after(word, knee, knee, now - least(now, until_more(pace)));
 }
 
 bool learn_is_trying(uint64_t word, uint64_t now, const struct learn_pace *pace)
@@ -147,5 +168,5 @@ bool learn_is_trying(uint64_t word, uint64_t now, const struct learn_pace *pace)
 
 uint64_t learn_hold(uint64_t word, uint64_t now)
 {
-	return word_of(knee_of(word), knee_of(word), now);
+	return word_after(word, knee_of(word), knee_of(word), now);
 }

@@ -10,8 +10,9 @@
  *
  * All of it is one word, and the share of a moment follows from it and the time:
  *
- *	[share 20 | knee 20 | cut 24]	share and knee in 2^-16; cut: when, in units of 2^30 ticks (134 ms), modulo 26 days.
- *					0: nothing was learned, all of the limit
+ *	[spread 1 | share 19 | knee 20 | cut 24]	share and knee in 2^-16; cut: when, in units of 2^30 ticks (134 ms), modulo
+ *							26 days. spread: evenly over the period. 0: nothing was learned, all of
+ *							the limit
  */
 #ifndef RATION_SHM_LEARN_H
 #define RATION_SHM_LEARN_H
@@ -23,7 +24,7 @@
 
 /* Shares are in parts of this; at most LEARN_MOST of the limit, at least 1 part in 1,000. */
 #define LEARN_ALL   UINT64_C(65536)
-#define LEARN_MOST  UINT64_C(983040) /* 15 times */
+#define LEARN_MOST  UINT64_C(458752) /* 7 times */
 #define LEARN_LEAST (LEARN_ALL / 1000)
 
 /* How fast a limit grows back. Times are ticks. */
@@ -68,6 +69,16 @@ uint64_t learn_cut(uint64_t word, uint64_t now, const struct learn_pace *pace);
  */
 uint64_t learn_granted(uint64_t word, uint64_t share, uint64_t granted, uint64_t now,
 		       const struct learn_pace *pace);
+
+/*
+ * Refused long before as much was used as was granted before: the vendor counts otherwise, and grants it only evenly. The
+ * share stays. Over the first periods what was used before that counts there, too, and refusals tell nothing.
+ */
+uint64_t learn_spread(uint64_t word, uint64_t now, const struct learn_pace *pace);
+bool learn_is_spread(uint64_t word);
+
+/* Until more is tried, since the last refusal. */
+bool learn_is_over(uint64_t word, uint64_t now, const struct learn_pace *pace);
 
 /* One more of those that were under way was refused: so much less was granted. */
 uint64_t learn_less(uint64_t word, uint64_t part);

@@ -7,6 +7,9 @@
 #include "shm/cells.h"
 
 #define AMOUNT_MAX ((UINT64_C(1) << CELLS_AMOUNT_BITS) - 1)
+
+/* In the numbers, above the bits. */
+#define PACED      (UINT64_C(1) << 46)
 #define PACE_SLACK (TICKS_PER_SEC / 10)
 
 /* How far ahead of a clock what another's clock left can be. */
@@ -27,6 +30,11 @@ uint64_t rolling_pack(uint64_t amount, uint64_t cell_ticks)
 uint64_t rolling_amount(uint64_t numbers)
 {
 	return numbers & AMOUNT_MAX;
+}
+
+uint64_t rolling_paced(uint64_t numbers)
+{
+	return numbers | PACED;
 }
 
 /* --- what a charge now would do --- */
@@ -52,6 +60,11 @@ static struct plan plan_for(const struct link *link, const struct demand *demand
 		.now = at->now,
 		.present = cells_index(at->now, link->shape[ROLLING_CELL_TICKS]),
 	};
+}
+
+static bool is_paced(const struct plan *plan)
+{
+	return plan->link->flags & LINK_PACED || plan->cells.numbers & PACED;
 }
 
 static uint64_t amount_of(const struct plan *plan)
@@ -154,7 +167,7 @@ static enum take judge(bool has_turn, struct plan *plan, struct shortage *ret_wh
 		return wait_for_clock(plan, ret_why);
 	plan->total = cells_used_since(&plan->cells, plan->present - ROLLING_CELLS);
 	plan->turn = 0;
-	if ((plan->link->flags & LINK_PACED) && !has_turn)
+	if (is_paced(plan) && !has_turn)
 		plan_turn(plan);
 	return plan->turn == 0 && has_room(plan) ? TAKE_ADMIT : deny(plan, ret_why);
 }
@@ -164,7 +177,7 @@ static enum take judge(bool has_turn, struct plan *plan, struct shortage *ret_wh
 
 static bool at_once(const struct plan *plan)
 {
-	return plan->cell == plan->cells.at.index && !(plan->link->flags & LINK_PACED);
+	return plan->cell == plan->cells.at.index && !is_paced(plan);
 }
 
 enum take rolling_look(const struct seg *seg, const struct link *link, const struct demand *demand,
@@ -237,7 +250,7 @@ static enum take try_charge(const struct seg *seg, struct plan *plan, struct tur
 		return result;
 	if (plan->cell != plan->cells.at.index)
 		return cells_roll(&plan->cells, plan->cell);
-	if ((link->flags & LINK_PACED) && !turn->taken && !take_turn(plan, turn))
+	if (is_paced(plan) && !turn->taken && !take_turn(plan, turn))
 		return TAKE_AGAIN;
 	return cells_count(&plan->cells, plan->demand->units) ? TAKE_ADMIT : TAKE_AGAIN;
 }

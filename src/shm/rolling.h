@@ -56,7 +56,8 @@
  *
  * Pace: the amount is spread evenly over ROLLING_CELLS + 1 cells. An admitted cost of c puts state[2] at
  * max(state[2], now - slack) + c * those cells / amount, and it admits when state[2] <= now. The slack, a
- * tenth of a second or a cell where that is less, makes up for whoever comes a little after his turn.
+ * tenth of a second or a cell where that is less, makes up for whoever comes a little after his turn. A limit is paced by
+ * the policy (LINK_PACED), or in its numbers, where a vendor was found to grant as much only evenly (rolling_paced()).
  */
 #ifndef RATION_SHM_ROLLING_H
 #define RATION_SHM_ROLLING_H
@@ -86,12 +87,13 @@ static inline uint64_t rolling_cell_ticks(uint64_t period_ns, uint64_t delay_ns)
 }
 
 /*
- * [stamp 4 | 0 14 | bits 6 | amount 40]: `bits` of a word count what is used; the length of a cell alone
+ * [stamp 4 | 0 13 | paced 1 | bits 6 | amount 40]: `bits` of a word count what is used; the length of a cell alone
  * decides it, so a new amount leaves the words good. 0 if the amount, and as much debt again, does not
  * fit beside 73 years of cells.
  */
 uint64_t rolling_pack(uint64_t amount, uint64_t cell_ticks);
 uint64_t rolling_amount(uint64_t numbers);
+uint64_t rolling_paced(uint64_t numbers);
 
 /*
  * Fill the extent (ROLLING_LINES) that was claimed for a record, whose generation is that of the life to

@@ -6,6 +6,7 @@
 
 #include "policy/policy.h"
 #include "shm/learn.h"
+#include "shm/rolling.h"
 #include "shm/saturate.h"
 #include "shm/view.h"
 
@@ -58,7 +59,10 @@ uint64_t learned_effective(const struct seg *seg, uint32_t bucket, const struct 
 	word = view_value(seg, view, VIEW_LEARNED);
 	pace = learn_pace_of(numbers, limit->flags & LIMIT_SEEKS);
 	scale(limit, &n, learn_share(word, now, &pace), LEARN_ALL);
-	return policy_repack(blob, limit, &n) ? n.effective : numbers->effective;
+	if (!policy_repack(blob, limit, &n))
+		return numbers->effective;
+	return limit->kind == KIND_ROLLING && learn_is_spread(word) ? rolling_paced(n.effective)
+								    : n.effective;
 }
 
 bool learned_subject(const struct seg *seg, uint32_t view, uint32_t *ret_bucket)
