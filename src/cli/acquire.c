@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include <errno.h>
+#include <string.h>
 
 #include "cli/answer.h"
 #include "cli/args.h"
@@ -55,16 +56,16 @@ static int parse(int argc, char **argv, struct options *o)
 }
 
 /* Waiting ends with the time that was allowed; without any, being slower than others is no answer yet. */
-static int take(struct ration_handle *handle, const struct ration_cost *costs, size_t n_costs,
-		uint64_t deadline_ns, struct ration_denial *denial)
+static int take(struct ration_route *route, const struct ration_ask *ask, uint64_t deadline_ns,
+		struct ration_pick *pick, struct ration_denial *denial)
 {
 	struct ration_ticket ticket;
 	int r = RATION_CONTENDED;
 
 	if (deadline_ns)
-		return ration_acquire_until(handle, costs, n_costs, deadline_ns, &ticket, denial);
+		return ration_route_until(route, ask, deadline_ns, pick, &ticket, denial);
 	for (int i = 0; i < 100 && r == RATION_CONTENDED; i++)
-		r = ration_acquire(handle, costs, n_costs, &ticket, denial);
+		r = ration_route(route, ask, pick, &ticket, denial);
 	return r;
 }
 
@@ -83,18 +84,35 @@ static int failed(const struct options *o, int code, const char *text)
 	return cli_fail(cli_status_of(code), command, "%s", text);
 }
 
-static int say(const struct options *o, const struct ration *ration,
-	       const struct ration_handle *handle, int code, const struct ration_denial *denial)
+/* Of a route, a script has to know where to send it. */
+static int say_granted(const struct options *o, const struct ration_pick *pick)
+{
+	const char *vendor = o->key.field[KEY_VENDOR];
+	json_t *json;
+
+	if (o->json) {
+		json = cli_need(json_pack("{s:b}", "ok", 1));
+		answer_pick(json, vendor, pick);
+		return print_json(json, EX_OK);
+	}
+	if (strcmp(ration_handle_vendor(pick->handle), vendor) != 0)
+		puts(pick->name);
+	return cli_close_stdout(EX_OK, command);
+}
+
+static int say(const struct options *o, const struct ration *ration, const struct ration_pick *pick,
+	       int code, const struct ration_denial *denial)
 {
 	struct ration_cost costs[ARG_COSTS_MAX];
 	char text[1024];
 
 	if (code == 0)
-		return o->json ? print_json(cli_need(json_pack("{s:b}", "ok", 1)), EX_OK) : EX_OK;
+		return say_granted(o, pick);
 	if (code == RATION_DENIED || code == RATION_OVERSIZE || code == RATION_BUSY) {
 		if (o->json)
-			return print_json(answer_denied(code, denial, handle), cli_status_of(code));
-		ration_denial_text(denial, handle, text, sizeof(text));
+			return print_json(answer_denied(code, denial, pick->handle),
+					  cli_status_of(code));
+		ration_denial_text(denial, pick->handle, text, sizeof(text));
 		fprintf(stderr, "%s%s\n", code == RATION_BUSY ? "too many wait already; " : "",
 			text);
 		return cli_status_of(code);
@@ -112,16 +130,18 @@ static int acquire(const struct options *o, struct ration *ration, uint64_t dead
 	const struct ration_key key = key_of(&o->key);
 	struct ration_cost costs[ARG_COSTS_MAX];
 	const size_t n = args_costs(&o->costs, costs);
-	struct ration_handle *handle;
+	const struct ration_ask ask = {.costs = n ? costs : NULL, .n_costs = n};
+	struct ration_pick pick = {0};
+	struct ration_route *route;
 	struct ration_denial denial;
 	struct ration_error error;
-	int status, r = cli_resolve(ration, &key, &handle, &error);
+	int status, r = cli_route(ration, &key, &route, &error);
 
 	if (r != 0)
 		return failed(o, r, error.text);
-	r = take(handle, n ? costs : NULL, n, deadline_ns, &denial);
-	status = say(o, ration, handle, r, &denial);
-	ration_handle_free(&handle);
+	r = take(route, &ask, deadline_ns, &pick, &denial);
+	status = say(o, ration, &pick, r, &denial);
+	ration_route_free(&route);
 	return status;
 }
 

@@ -55,6 +55,17 @@ json_t *answer_denied(int code, const struct ration_denial *denial,
 				  (double)denial->retry_in_ns / 1e6, "text", text));
 }
 
+void answer_pick(json_t *answer, const char *vendor, const struct ration_pick *pick)
+{
+	const char *resource;
+
+	if (!pick->handle || strcmp(ration_handle_vendor(pick->handle), vendor) == 0)
+		return;
+	resource = ration_handle_resource(pick->handle);
+	json_object_set_new(answer, "vendor", json_string(ration_handle_vendor(pick->handle)));
+	json_object_set_new(answer, "resource", resource[0] ? json_string(resource) : json_null());
+}
+
 json_t *answer_error(const char *code, const char *text)
 {
 	return cli_need(json_pack("{s:b, s:s, s:s}", "ok", 0, "code", code, "error", text));

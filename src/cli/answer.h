@@ -18,6 +18,9 @@ const char *answer_code(int code);
 json_t *answer_denied(int code, const struct ration_denial *denial,
 		      const struct ration_handle *handle);
 
+/* Where a request of a route went: vendor and resource are added unless it is the vendor that was asked for. */
+void answer_pick(json_t *answer, const char *vendor, const struct ration_pick *pick);
+
 /* {"ok":false,"code":...,"error":...} */
 json_t *answer_error(const char *code, const char *text);
 

@@ -16,6 +16,7 @@
 
 #include "cli/answer.h"
 #include "cli/args.h"
+#include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/lines.h"
 #include "cli/pipe_hold.h"
@@ -98,16 +99,28 @@ static json_t *leased(struct session *s, struct ration_ticket *ticket)
 	return json;
 }
 
-/* The answer to anything but "wait". */
-static json_t *verdict(struct session *s, const struct pipe_key *key, const struct request *request,
-		       int r, struct ration_ticket *ticket, const struct ration_denial *denial)
-{
-	char text[512];
+/* What came of a look. */
+struct outcome {
+	struct ration_pick pick; /* all zero: of none */
+	struct ration_ticket ticket;
+	struct ration_denial denial;
+};
 
-	if (r == 0)
-		return request->lease ? leased(s, ticket) : granted(s, ticket);
-	if (r == RATION_DENIED || r == RATION_OVERSIZE || r == RATION_BUSY)
-		return answer_denied(r, denial, key->handle);
+/* The answer to anything but "wait". */
+static json_t *verdict(struct session *s, const struct request *request, int r,
+		       struct outcome *outcome)
+{
+	const char *vendor = request->key[KEY_VENDOR];
+	char text[512];
+	json_t *json;
+
+	if (r == 0 || r == RATION_DENIED || r == RATION_OVERSIZE || r == RATION_BUSY) {
+		json = r != 0           ? answer_denied(r, &outcome->denial, outcome->pick.handle)
+		       : request->lease ? leased(s, &outcome->ticket)
+					: granted(s, &outcome->ticket);
+		answer_pick(json, vendor ? vendor : "", &outcome->pick);
+		return json;
+	}
 	if (r != RATION_EUNIT)
 		return answer_error(answer_code(r), ration_strerror(r));
 	answer_missing_unit(s->ration, request->key, request->costs, request->n_costs, text,
@@ -115,29 +128,32 @@ static json_t *verdict(struct session *s, const struct pipe_key *key, const stru
 	return answer_error(answer_code(r), text);
 }
 
-static int take(const struct pipe_key *key, const struct request *request,
-		struct ration_ticket *ticket, struct ration_denial *denial)
+static int take(const struct pipe_key *key, const struct request *request, struct outcome *outcome)
 {
+	struct asking asking;
 	int r = RATION_CONTENDED;
 
+	ask_of(request, &asking);
+	outcome->pick = (struct ration_pick){0};
 	for (int i = 0; i < 100 && r == RATION_CONTENDED; i++)
-		r = ration_acquire(key->handle, request->n_costs ? request->costs : NULL,
-				   request->n_costs, ticket, denial);
+		r = ration_route(key->route, &asking.ask, &outcome->pick, &outcome->ticket,
+				 &outcome->denial);
 	return r;
 }
 
 /* The first of a key's waits, which stands in line for all of them. */
-static int take_in_line(struct wait *wait, struct ration_ticket *ticket,
-			struct ration_denial *denial)
+static int take_in_line(struct wait *wait, struct outcome *outcome)
 {
 	struct pipe_key *key = wait->key;
-	const struct request *request = &wait->request;
+	struct asking asking;
 	int r;
 
+	ask_of(&wait->request, &asking);
+	outcome->pick = (struct ration_pick){0};
 	if (!key->stands)
 		key->place = (struct ration_wait){.deadline_ns = wait->deadline_ns, .loop = true};
-	r = ration_wait_try(key->handle, request->n_costs ? request->costs : NULL, request->n_costs,
-			    &key->place, ticket, denial);
+	r = ration_route_try(key->route, &asking.ask, &key->place, &outcome->pick, &outcome->ticket,
+			     &outcome->denial);
 	key->stands = r == RATION_WAITING || r == RATION_CONTENDED;
 	return r;
 }
@@ -146,8 +162,7 @@ static int take_in_line(struct wait *wait, struct ration_ticket *ticket,
 static bool try_wait(void *user, struct wait *wait, uint64_t now_ns, bool first)
 {
 	struct session *s = user;
-	struct ration_ticket ticket;
-	struct ration_denial denial;
+	struct outcome outcome;
 	int r;
 
 	if (tickets_full(&s->tickets)) {
@@ -157,14 +172,13 @@ static bool try_wait(void *user, struct wait *wait, uint64_t now_ns, bool first)
 		answer(s, wait->root, answer_error("busy", "too many tickets are outstanding"));
 		return true;
 	}
-	r = first ? take_in_line(wait, &ticket, &denial)
-		  : take(wait->key, &wait->request, &ticket, &denial);
+	r = first ? take_in_line(wait, &outcome) : take(wait->key, &wait->request, &outcome);
 	if (r == RATION_WAITING)
 		wait->retry_at_ns = wait->key->place.wake_at_ns;
 	else if (first && r == RATION_CONTENDED)
 		wait->retry_at_ns = now_ns;
 	else
-		answer(s, wait->root, verdict(s, wait->key, &wait->request, r, &ticket, &denial));
+		answer(s, wait->root, verdict(s, &wait->request, r, &outcome));
 	return r != RATION_WAITING && !(first && r == RATION_CONTENDED);
 }
 
@@ -173,22 +187,22 @@ static struct pipe_key *find_key(struct session *s, const struct request *reques
 				 json_t **ret_error)
 {
 	const struct ration_key key = request_key(request);
-	char text[REQUEST_KEY_TEXT];
-	const size_t size = request_key_text(request->key, text, sizeof(text));
+	char text[ASK_KEY_TEXT];
+	const size_t size = ask_key_text(request, text, sizeof(text));
 	struct pipe_key *found = table_get(&s->keys, text, size);
-	struct ration_handle *handle;
+	struct ration_route *route;
 	struct ration_error error;
 	int r;
 
 	if (found)
 		return found;
-	r = cli_resolve(s->ration, &key, &handle, &error);
+	r = cli_route(s->ration, &key, &route, &error);
 	if (r != 0) {
 		*ret_error = answer_error(answer_code(r), error.text);
 		return NULL;
 	}
 	found = cli_need(calloc(1, sizeof(*found)));
-	found->handle = handle;
+	found->route = route;
 	*table_at(&s->keys, text, size) = found;
 	return found;
 }
@@ -219,8 +233,7 @@ static json_t *begin_wait(struct session *s, struct pipe_key *key, const struct 
 
 static json_t *acquire(struct session *s, const struct request *request, uint64_t deadline_ns)
 {
-	struct ration_ticket ticket;
-	struct ration_denial denial;
+	struct outcome outcome;
 	json_t *error = NULL;
 	struct pipe_key *key = find_key(s, request, &error);
 	int r;
@@ -231,8 +244,8 @@ static json_t *acquire(struct session *s, const struct request *request, uint64_
 		return answer_error("busy", "too many tickets are outstanding");
 	if (deadline_ns > 0)
 		return begin_wait(s, key, request, deadline_ns);
-	r = take(key, request, &ticket, &denial);
-	return verdict(s, key, request, r, &ticket, &denial);
+	r = take(key, request, &outcome);
+	return verdict(s, request, r, &outcome);
 }
 
 /* 0: no waiting. */
@@ -316,6 +329,8 @@ static json_t *op_observe(struct session *s, struct request *request)
 	const struct ration_ticket *ticket = NULL;
 	json_t *error = NULL;
 	struct pipe_key *key = find_key(s, request, &error);
+	struct ration_pick pick;
+	int r;
 
 	if (!key)
 		return error;
@@ -324,7 +339,13 @@ static json_t *op_observe(struct session *s, struct request *request)
 		if (!ticket)
 			return no_ticket();
 	}
-	return pipe_observe(key->handle, ticket, s->adapters, request->root);
+	r = ration_route_alternative(key->route, 0, &pick);
+	if (r != 0)
+		return answer_error(answer_code(r), ration_strerror(r));
+	if (strcmp(ration_handle_vendor(pick.handle), request->key[KEY_VENDOR]) != 0)
+		return answer_error("vendor", "this is a route: say the vendor and resource that "
+					      "the acquire was answered with");
+	return pipe_observe(pick.handle, ticket, s->adapters, request->root);
 }
 
 /* --- lines --- */
@@ -458,7 +479,7 @@ static void end(struct session *s)
 
 		if (key->stands)
 			ration_wait_end(s->ration, &key->place);
-		ration_handle_free(&key->handle);
+		ration_route_free(&key->route);
 		free(key);
 	}
 	table_free(&s->keys);

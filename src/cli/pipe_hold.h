@@ -13,9 +13,9 @@ enum {
 	PIPE_WAITS_MAX = 4096,
 };
 
-/* A key that was used, resolved. */
+/* A key that was used, resolved. Of a plain vendor it is a route of one alternative. */
 struct pipe_key {
-	struct ration_handle *handle;
+	struct ration_route *route;
 	uint64_t
 		blocked_pass; /* pass of waits_serve() in which one of its waits has to go on waiting */
 	uint64_t retry_at_ns;     /* until when, then */

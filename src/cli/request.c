@@ -203,6 +203,7 @@ static bool read_headers(const struct field *field, json_t *value, void *to,
 static bool read_alternatives(const struct field *field, json_t *value, void *to,
 			      struct request_error *error)
 {
+	const enum request_form form = field->forms & FORM_RUN ? FORM_ALTERNATIVE : FORM_CHOICE;
 	struct request each;
 	struct request_error why;
 
@@ -215,7 +216,9 @@ static bool read_alternatives(const struct field *field, json_t *value, void *to
 
 		if (!json_is_object(alternative))
 			return bad(error, "%s: each must be an object", field->name);
-		if (!request_read(alternative, FORM_ALTERNATIVE, &each, &why))
+		if (strlen(json_object_iter_key(i)) > RATION_NAME_MAX + 1 + RATION_KEY_MAX)
+			return bad(error, "%s: a name is too long", field->name);
+		if (!request_read(alternative, form, &each, &why))
 			return bad(error, "%s: %s", field->name, why.text);
 	}
 	*(json_t **)to = value;
@@ -247,11 +250,12 @@ static const struct field fields[] = {
 	{"headers", SENT, 0, read_headers, TO(headers), 0},
 	{"body", SENT, 0, read_body, 0, SIZE_MAX},
 	{"alternatives", FORM_RUN, 0, read_alternatives, TO(alternatives), 0},
+	{"alternatives", FORM_ACQUIRE, 0, read_alternatives, TO(alternatives), 0},
 	{"status", FORM_OBSERVE, FORM_OBSERVE, read_any, 0, 0}, /* these as `ration signal` does */
 	{"headers", FORM_OBSERVE, 0, read_any, 0, 0},
 	{"body", FORM_OBSERVE, 0, read_any, 0, 0},
 	{"now", FORM_OBSERVE, 0, read_any, 0, 0},
-	{"cost", SENT | FORM_ACQUIRE | FORM_SETTLE, 0, read_cost, 0, 0},
+	{"cost", SENT | FORM_CHOICE | FORM_ACQUIRE | FORM_SETTLE, 0, read_cost, 0, 0},
 	{"timeout_ms", FORM_RUN, 0, read_ms, TO(timeout_ns), 0},
 	{"deadline_ms", FORM_RUN, 0, read_ms, TO(deadline_ns), 0},
 	{"wait_ms", FORM_ACQUIRE, 0, read_ms, TO(wait_ns), 0},

@@ -55,6 +55,7 @@ enum request_form {
 	FORM_CANCEL = 8,
 	FORM_OBSERVE = 16,
 	FORM_ALTERNATIVE = 32, /* what of a request differs where it goes to another vendor */
+	FORM_CHOICE = 64,      /* the same of what the pipe acquires */
 	FORM_PIPE = FORM_ACQUIRE | FORM_SETTLE | FORM_CANCEL | FORM_OBSERVE,
 };
 
