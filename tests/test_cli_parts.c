@@ -338,6 +338,15 @@ Test(cli_request, messages_name_fields_and_never_values)
 		{"{\"deadline_ms\":\"5\"}", "deadline_ms: must be a number of milliseconds"},
 		{"{\"body\":{}}", "body: must be a string"},
 		{"{\"method\":\"GET\"}", "url: missing"},
+		{"{\"alternatives\":{\"a\":{}}}", "url: missing"},
+		{"{\"alternatives\":{\"a\":{\"url\":\"SECRET\"},\"b\":{}}}", "url: missing"},
+		{"{\"alternatives\":[]}", "alternatives: must be an object of 1 to 8 objects"},
+		{"{\"alternatives\":{}}", "alternatives: must be an object of 1 to 8 objects"},
+		{"{\"alternatives\":{\"a\":1}}", "alternatives: each must be an object"},
+		{"{\"alternatives\":{\"a\":{\"vendor\":\"SECRET\"}}}",
+		 "alternatives: vendor: no such field"},
+		{"{\"alternatives\":{\"a\":{\"headers\":\"SECRET\"}}}",
+		 "alternatives: headers: must be an object of at most 256 strings"},
 		{"{\"op\":\"acquire\",\"url\":\"x\"}", "op: no such field"},
 	};
 

@@ -41,7 +41,10 @@ static const char policy[] =
 	"      - { name: one, kind: concurrency, slots: 1, order: fifo, scope: [vendor] }\n"
 	"  short:\n"
 	"    limits:\n"
-	"      - { name: one, kind: concurrency, slots: 1, max_hold: 200ms, scope: [vendor] }\n";
+	"      - { name: one, kind: concurrency, slots: 1, max_hold: 200ms, scope: [vendor] }\n"
+	"routes:\n"
+	"  best: [flow/x, wide]\n"
+	"  both: [llm, second/y]\n";
 
 struct scene {
 	struct test_dir dir;
@@ -211,7 +214,7 @@ Test(cli_pipe, bad_lines_do_not_end_it)
 		{"{\"op\":\"acquire\",\"vendor\":\"nope\",\"class\":\"bulk\"}",
 		 "{\"ok\":false,\"code\":\"vendor\",\"error\":\"no vendor 'nope' in the policy; "
 		 "known are: "
-		 "flow, hour, llm, second, short, wide\"}"},
+		 "flow, hour, llm, second, short, wide; and the routes: best, both\"}"},
 		{"{\"op\":\"acquire\",\"vendor\":\"hour\",\"class\":\"night\"}",
 		 "{\"ok\":false,\"code\":\"class\",\"error\":\"no class 'night' in the policy; "
 		 "known are: "
@@ -535,6 +538,52 @@ Test(cli_pipe, a_bounded_line_says_busy)
 }
 
 /* Nobody reads any more: the process ends by itself although its input goes on. */
+Test(cli_pipe, a_route_goes_where_there_is_room)
+{
+	struct scene s;
+
+	scene_begin(&s);
+	ask(&s, "{\"op\":\"lease\",\"vendor\":\"best\",\"class\":\"bulk\"}",
+	    "{\"ok\":true,\"ticket\":4096,\"leases\":[{\"limit\":\"flow/one\"}],"
+	    "\"vendor\":\"flow\",\"resource\":\"x\"}");
+	ask(&s, "{\"op\":\"acquire\",\"vendor\":\"best\",\"class\":\"bulk\"}",
+	    "{\"ok\":true,\"ticket\":8193,\"vendor\":\"wide\",\"resource\":null}");
+	/* Only there: it waits until the lease ends. */
+	cli_write(s.p, "{\"id\":1,\"op\":\"wait\",\"vendor\":\"best\",\"class\":\"bulk\","
+		       "\"alternatives\":{\"flow/x\":{}}}\n");
+	ask(&s, "{\"op\":\"acquire\",\"vendor\":\"best\",\"class\":\"bulk\"}",
+	    "{\"ok\":true,\"ticket\":12290,\"vendor\":\"wide\",\"resource\":null}");
+	cli_write(s.p, "{\"op\":\"release\",\"ticket\":4096}\n");
+	expect_line(&s, "{\"ok\":true}");
+	expect_line(&s, "{\"id\":1,\"ok\":true,\"ticket\":16384,\"vendor\":\"flow\","
+			"\"resource\":\"x\"}");
+	scene_end(&s);
+}
+
+Test(cli_pipe, alternatives_cost_what_they_cost)
+{
+	struct scene s;
+
+	scene_begin(&s);
+	ask(&s,
+	    "{\"op\":\"acquire\",\"vendor\":\"both\",\"class\":\"bulk\",\"alternatives\":"
+	    "{\"llm\":{\"cost\":{\"tokens\":700}}}}",
+	    "{\"ok\":true,\"ticket\":4096,\"vendor\":\"llm\",\"resource\":null}");
+	ask(&s,
+	    "{\"op\":\"acquire\",\"vendor\":\"both\",\"class\":\"bulk\",\"alternatives\":"
+	    "{\"llm\":{\"cost\":{\"tokens\":700}},\"second/y\":{}}}",
+	    "{\"ok\":true,\"ticket\":8193,\"vendor\":\"second\",\"resource\":\"y\"}");
+	ask(&s,
+	    "{\"op\":\"observe\",\"vendor\":\"both\",\"class\":\"bulk\",\"status\":200,"
+	    "\"headers\":{}}",
+	    "{\"ok\":false,\"code\":\"vendor\",\"error\":\"this is a route: say the vendor and "
+	    "resource that the acquire was answered with\"}");
+	ask(&s, "{\"op\":\"acquire\",\"vendor\":\"bath\",\"class\":\"bulk\"}",
+	    "{\"ok\":false,\"code\":\"vendor\",\"error\":\"no vendor 'bath' in the policy; known "
+	    "are: flow, hour, llm, second, short, wide; and the routes: best, both\"}");
+	scene_end(&s);
+}
+
 Test(cli_pipe, ends_when_nobody_reads)
 {
 	struct scene s;
