@@ -4,6 +4,7 @@
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,8 @@ static const char server[] = "server { listen $PORT backlog=1024; keepalive_requ
 			     "  location /limited { return 429; }\n"
 			     "  location /bad { return 500; }\n"
 			     "  location /slow { limit_rate 100; }\n"
+			     "  location /later { if (-f $DIR/open) { return 200 'fine'; }\n"
+			     "    return 429; }\n"
 			     "}";
 
 /*
@@ -423,6 +426,86 @@ Test(cli_run, long_lines)
 		json_decref(results);
 	}
 	cli_free(&r);
+	scene_end(&s);
+}
+
+/* --- tried again --- */
+
+/* One request, which is refused. */
+static void begin_refused(struct scene *s, struct cli_process *run, const char *more)
+{
+	scene_begin(s, wide);
+	write_requests(s, 1, "/later", more);
+	cli_start(run, (const char *const[]){"run", "--policy", s->policy, "--workers", "1", "--in",
+					     s->in, "--out", s->out, "--report", s->report,
+					     "--retry", NULL});
+	wait_for_lines(nginx_path(&s->nginx, "access.log"), 1);
+}
+
+static json_t *end_refused(struct scene *s, struct cli_process *run, int status)
+{
+	struct cli_result r;
+	json_t *results;
+
+	cli_wait(run, &r);
+	cli_expect(&r, status, "", NULL);
+	cli_free(&r);
+	results = results_read(s->out);
+	cr_assert_eq(json_array_size(results), 1);
+	return results;
+}
+
+Test(cli_run, a_refusal_is_told_though_a_later_try_was_accepted)
+{
+	struct scene s;
+	struct cli_process run;
+	json_t *results, *report;
+	const json_t *result;
+
+	begin_refused(&s, &run, "");
+	nginx_file(&s.nginx, "open", 0);
+	results = end_refused(&s, &run, EX_OK);
+	result = json_array_get(results, 0);
+	cr_expect_eq(json_at(result, "status"), 200);
+	cr_expect_geq(json_at(result, "attempts"), 2);
+	cr_expect_eq(json_at(result, "refusals"), json_at(result, "attempts") - 1);
+	report = json_file(s.report);
+	check_report(report);
+	cr_expect_eq(json_at(report, "ok"), 1);
+	cr_expect_eq(json_at(report, "refusals"), json_at(result, "refusals"));
+	cr_expect_eq(json_at(report, "retries"), json_at(result, "refusals"));
+	json_decref(report);
+	json_decref(results);
+	scene_end(&s);
+}
+
+Test(cli_run, a_line_may_say_that_it_is_not_tried_again)
+{
+	struct scene s;
+	struct cli_process run;
+	json_t *results;
+
+	begin_refused(&s, &run, ",\"retry\":false");
+	results = end_refused(&s, &run, 1);
+	cr_expect_eq(json_at(json_array_get(results, 0), "status"), 429);
+	cr_expect_eq(json_at(json_array_get(results, 0), "attempts"), 1);
+	json_decref(results);
+	scene_end(&s);
+}
+
+/* Whether it is between two tries or not. */
+Test(cli_run, what_was_refused_is_told_when_the_run_is_stopped)
+{
+	struct scene s;
+	struct cli_process run;
+	json_t *results;
+
+	begin_refused(&s, &run, "");
+	cr_assert_eq(kill(run.pid, SIGTERM), 0);
+	results = end_refused(&s, &run, 128 + SIGTERM);
+	cr_expect_eq(json_at(json_array_get(results, 0), "status"), 429);
+	cr_expect_geq(json_at(json_array_get(results, 0), "refusals"), 1);
+	json_decref(results);
 	scene_end(&s);
 }
 

@@ -129,7 +129,7 @@ Test(http_again, a_refusal_is_repeated_and_told)
 	cr_expect_eq(seen.answer.result.refusals, 2);
 	cr_expect_eq(seen.retries, 2);
 	cr_expect_eq(seen.status[0], 429);
-	cr_expect_eq(seen.answer.sends, 1, "it may have left only once");
+	cr_expect_eq(seen.answer.sends, 3, "once for each try");
 	scene_end(&s);
 	peer_stop(&s.peer);
 }

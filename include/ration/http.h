@@ -134,7 +134,7 @@ struct ration_http_request {
 	void *user;
 	/*
 	 * The request is about to leave, and after this its fate may be unknown: its permit is good
-	 * and its connection stands. Called once. Optional. Non-zero: do not send; the request ends
+	 * and its connection stands. Called once, with `retry` once for each try. Optional. Non-zero: do not send; the request ends
 	 * with -ECANCELED and its ticket is given back.
 	 */
 	int (*on_send)(void *user, uint64_t id);

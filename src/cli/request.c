@@ -137,6 +137,16 @@ static bool read_ms(const struct field *field, json_t *value, void *to, struct r
 	return true;
 }
 
+/* Unset: the run's. */
+static bool read_choice(const struct field *field, json_t *value, void *to,
+			struct request_error *error)
+{
+	if (!json_is_boolean(value))
+		return bad(error, "%s: must be true or false", field->name);
+	*(enum request_choice *)to = json_is_true(value) ? REQUEST_YES : REQUEST_NO;
+	return true;
+}
+
 static bool read_ticket(const struct field *field, json_t *value, void *to,
 			struct request_error *error)
 {
@@ -256,6 +266,8 @@ static const struct field fields[] = {
 	{"body", FORM_OBSERVE, 0, read_any, 0, 0},
 	{"now", FORM_OBSERVE, 0, read_any, 0, 0},
 	{"cost", SENT | FORM_CHOICE | FORM_ACQUIRE | FORM_SETTLE, 0, read_cost, 0, 0},
+	{"retry", FORM_RUN, 0, read_choice, TO(retry), 0},
+	{"idempotent", FORM_RUN, 0, read_choice, TO(idempotent), 0},
 	{"timeout_ms", FORM_RUN, 0, read_ms, TO(timeout_ns), 0},
 	{"deadline_ms", FORM_RUN, 0, read_ms, TO(deadline_ns), 0},
 	{"wait_ms", FORM_ACQUIRE, 0, read_ms, TO(wait_ns), 0},

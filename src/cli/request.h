@@ -27,6 +27,12 @@ struct request_error {
 	char text[160];
 };
 
+enum request_choice {
+	REQUEST_UNSAID,
+	REQUEST_NO,
+	REQUEST_YES,
+};
+
 /* What a line may say. Text points into `root`, which the caller keeps. */
 struct request {
 	json_t *root;
@@ -40,6 +46,8 @@ struct request {
 	json_t *alternatives; /* object: name of a route's alternative -> FORM_ALTERNATIVE, or NULL */
 	struct ration_cost costs[REQUEST_COSTS_MAX];
 	size_t n_costs;
+	enum request_choice retry;
+	enum request_choice idempotent;
 	uint64_t timeout_ns;  /* 0: not given */
 	uint64_t deadline_ns; /* from when the line was read; 0: not given */
 	uint64_t wait_ns;

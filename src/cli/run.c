@@ -21,6 +21,7 @@ struct options {
 	struct cli_target target;
 	uint32_t workers;
 	const char *adapters;
+	bool retry;
 	const char *in;
 	const char *out;
 	const char *report;
@@ -44,6 +45,8 @@ static int parse(int argc, char **argv, struct options *o)
 		{"out", ARG_TEXT, &o->out, 0, "FILE",
 		 "results, one JSON object a line (default: stdout)"},
 		{"report", ARG_TEXT, &o->report, 0, "FILE", "write a JSON report at the end"},
+		{"retry", ARG_FLAG, &o->retry, 0, NULL,
+		 "try again as the policy says of each class"},
 		{"resume", ARG_FLAG, &o->resume, 0, NULL,
 		 "skip requests that --out has a result of"},
 		{"no-quota", ARG_FLAG, &o->no_quota, 0, NULL, "send at once, whatever the quota"},
@@ -148,6 +151,7 @@ static int start_workers(struct run *run, const struct options *o, struct ration
 		.inherited = o->target.policy && !o->private_copy && !o->no_quota ? ration : NULL,
 		.no_quota = o->no_quota,
 		.journal = run->output.journal,
+		.retry = o->retry,
 		.adapters = o->adapters,
 	};
 	memcpy(run->fleet.close_in_child,

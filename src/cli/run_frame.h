@@ -48,7 +48,7 @@ struct frame_answer {
 	int32_t status;
 	uint32_t attempts;
 	uint32_t fate_unknown;
-	uint32_t reserved;
+	uint32_t refusals; /* for a limit, among the attempts */
 	uint64_t wait_ns;
 	uint64_t latency_ns;
 	uint64_t acquire_ns;

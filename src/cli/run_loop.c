@@ -85,17 +85,20 @@ static void write_result(struct run *run, const char *id, const struct frame_ans
 	char *error = json_text(text, size);
 	char *limit = json_text(answer->limit, strlen(answer->limit));
 	char *to = json_text(answer->to, strlen(answer->to));
-	char status[16] = "null", latency[32] = "null", *line;
+	char status[16] = "null", latency[32] = "null", refusals[16] = "", *line;
 
 	if (answer->status > 0) {
 		snprintf(status, sizeof(status), "%d", answer->status);
 		snprintf(latency, sizeof(latency), "%.3f", (double)answer->latency_ns / 1e6);
 	}
+	if (answer->refusals)
+		snprintf(refusals, sizeof(refusals), "%u", answer->refusals);
 	if (asprintf(&line,
 		     "{\"id\":%s,\"status\":%s,\"attempts\":%u,\"wait_ms\":%.3f,\"latency_ms\":%s,"
-		     "\"limit\":%s,%s%s%s\"error\":%s}",
-		     id, status, answer->attempts, (double)answer->wait_ns / 1e6, latency, limit,
-		     answer->to[0] ? "\"to\":" : "", answer->to[0] ? to : "",
+		     "%s%s%s\"limit\":%s,%s%s%s\"error\":%s}",
+		     id, status, answer->attempts, (double)answer->wait_ns / 1e6, latency,
+		     answer->refusals ? "\"refusals\":" : "", refusals, answer->refusals ? "," : "",
+		     limit, answer->to[0] ? "\"to\":" : "", answer->to[0] ? to : "",
 		     answer->to[0] ? "," : "", error) < 0)
 		line = NULL;
 	write_line(run, line);

@@ -43,6 +43,8 @@ void report_key(struct report *report, const char *const key[KEY_FIELDS], struct
 static void count_outcome(struct tally *tally, const struct frame_answer *answer)
 {
 	tally->requests++;
+	tally->refusals += answer->refusals;
+	tally->retries += answer->attempts > 1 ? answer->attempts - 1 : 0;
 	if (answer->fate_unknown)
 		tally->fate_unknown++;
 	else if (answer->error == RATION_DENIED || answer->error == RATION_OVERSIZE ||
@@ -250,6 +252,7 @@ void report_summary(const struct report *report)
 		uint64_t value;
 		const char *text;
 	} rest[] = {
+		{report->total.retries, "tried again"},
 		{report->total.fate_unknown, "of unknown fate"},
 		{report->skipped, "done before"},
 		{report->not_sent, "not sent"},

@@ -22,7 +22,9 @@
 	X(limited)      /* answered with 429 */                                                    \
 	X(denied)       /* no permit in time, or never possible: not sent */                       \
 	X(failed)       /* any other answer or error; lines that could not be read */              \
-	X(fate_unknown) /* sent, and no whole answer came back */
+	X(fate_unknown) /* sent, and no whole answer came back */                                  \
+	X(refusals)     /* for a limit, those included that a later try made good */               \
+	X(retries)      /* tries after the first */
 
 struct tally {
 #define TALLY_MEMBER(name) uint64_t name;

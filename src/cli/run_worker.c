@@ -28,6 +28,8 @@
 
 struct worker;
 
+enum { FAILED_TEXT = 256 };
+
 struct job {
 	struct worker *worker;
 	struct request request;
@@ -38,6 +40,10 @@ struct job {
 	uint64_t sent_ns;
 	int journal_error;
 	bool giving_back;
+	/* Between two tries: what the last one came to. */
+	bool resting;
+	struct frame_answer failed;
+	char failed_text[FAILED_TEXT];
 };
 
 struct worker {
@@ -72,6 +78,7 @@ static int on_send(void *user, uint64_t id)
 	if (job->journal_error < 0)
 		return -1;
 	atomic_store(&w->setup->sent[job - w->jobs], 1);
+	job->resting = false;
 	job->sent_ns = clock_boot_ns();
 	return 0;
 }
@@ -114,29 +121,56 @@ static void error_text(const struct job *job, const struct ration_http_result *r
 					       : ration_strerror(result->error));
 }
 
-static void on_done(void *user, const struct ration_http_result *result)
+static struct frame_answer answer_of(const struct job *job, const struct ration_http_result *result)
 {
-	struct job *job = user;
-	struct worker *w = job->worker;
 	struct frame_answer answer = {
-		.slot = (uint32_t)(job - w->jobs),
+		.slot = (uint32_t)(job - job->worker->jobs),
 		.error = result->error,
 		.status = (int32_t)result->status,
 		.attempts = result->attempts,
 		.fate_unknown = result->fate_unknown,
+		.refusals = result->refusals,
 		.wait_ns = result->wait_ns,
 		.latency_ns = result->latency_ns,
 		.acquire_ns = result->acquire_ns,
 		.sent_ns = job->sent_ns,
 	};
+
+	name_limit(result->denial, &answer);
+	if (result->pick)
+		snprintf(answer.to, sizeof(answer.to), "%s", result->pick->name);
+	return answer;
+}
+
+/*
+ * From now on it is as if it had not left: if this worker is killed, another may send it. Not so if nobody knows whether the
+ * try was acted upon.
+ */
+static void on_retry(void *user, const struct ration_http_result *result, uint64_t wait_ns)
+{
+	struct job *job = user;
+
+	(void)wait_ns;
+	job->resting = true;
+	job->failed = answer_of(job, result);
+	error_text(job, result, job->failed_text, sizeof(job->failed_text));
+	if (!result->fate_unknown)
+		atomic_store(&job->worker->setup->sent[job->failed.slot], 0);
+}
+
+static void on_done(void *user, const struct ration_http_result *result)
+{
+	struct job *job = user;
+	struct worker *w = job->worker;
+	struct frame_answer answer = answer_of(job, result);
 	char text[512];
 
 	if (job->giving_back && !job->sent_ns) {
 		frame_put(&w->out, FRAME_BACK, &answer.slot, sizeof(answer.slot), NULL, 0);
+	} else if (job->giving_back && job->resting) {
+		frame_put(&w->out, FRAME_ANSWER, &job->failed, sizeof(job->failed),
+			  job->failed_text, strlen(job->failed_text));
 	} else {
-		name_limit(result->denial, &answer);
-		if (result->pick)
-			snprintf(answer.to, sizeof(answer.to), "%s", result->pick->name);
 		error_text(job, result, text, sizeof(text));
 		frame_put(&w->out, FRAME_ANSWER, &answer, sizeof(answer), text, strlen(text));
 	}
@@ -246,6 +280,15 @@ static void take_first(const struct ration_http_alternative *a, struct ration_ht
 	}
 }
 
+/* What one alternative of a route refuses another may accept. */
+static bool is_retried(const struct job *job)
+{
+	const enum request_choice said = job->request.retry;
+
+	return said == REQUEST_UNSAID ? job->worker->setup->retry || job->route
+				      : said == REQUEST_YES;
+}
+
 static int submit(struct worker *w, struct job *job, uint64_t read_ns)
 {
 	const struct request *request = &job->request;
@@ -269,9 +312,11 @@ static int submit(struct worker *w, struct job *job, uint64_t read_ns)
 		.body_size = request->body_size,
 		.timeout_ns = request->timeout_ns,
 		.deadline_ns = request->deadline_ns ? read_ns + request->deadline_ns : 0,
-		.retry = job->route != NULL, /* what one refuses another may accept */
+		.retry = is_retried(job),
+		.idempotent = request->idempotent == REQUEST_YES,
 		.user = job,
 		.on_send = on_send,
+		.on_retry = on_retry,
 		.on_done = on_done,
 	};
 	int r;
@@ -328,7 +373,7 @@ static void give_back_unsent(struct worker *w)
 	for (size_t i = 0; i < RUN_WINDOW; i++) {
 		struct job *job = &w->jobs[i];
 
-		if (!job->id || job->sent_ns)
+		if (!job->id || (job->sent_ns && !job->resting))
 			continue;
 		job->giving_back = true;
 		ration_http_cancel(w->engine, job->engine_id);

@@ -15,6 +15,7 @@ struct worker_setup {
 	struct cli_target target; /* attach to this, or embed it */
 	struct ration *inherited; /* made by the parent before it forked; NULL: attach by target */
 	bool no_quota;            /* neither */
+	bool retry;               /* unless a line says no */
 	const char *adapters;     /* a directory of the operator's; NULL: none */
 	int fd;                   /* socket to the parent */
 	int journal;              /* -1: none */

@@ -88,6 +88,7 @@ static void rest(struct ration_http *engine, struct request *request,
 		   feedback);
 	multi_detach(engine, transfer);
 	queue_release(engine, request);
+	request->announced = false;
 }
 
 bool again_try(struct ration_http *engine, struct request *request,

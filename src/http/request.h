@@ -45,6 +45,7 @@ struct request {
 	uint32_t refusals;  /* of its tries, for a limit */
 	struct timer again; /* set while it rests before the next try */
 	struct ration_retry retry;
+	bool announced;    /* on_send was called for this try */
 	uint32_t attempts; /* times it was sent; more than 1 only after certain refusals */
 	/* Pointers into this block, but for handle, route and user. What also stands in a form is the present one's. */
 	struct ration_http_request spec;

@@ -86,10 +86,11 @@ static bool may_resend(struct transfer *transfer)
 
 static int tell_sending(struct transfer *transfer)
 {
-	const struct request *request = transfer->request;
+	struct request *request = transfer->request;
 
-	if (!request->spec.on_send)
+	if (!request->spec.on_send || request->announced)
 		return 0;
+	request->announced = true;
 	transfer->engine->callbacks++;
 	return request->spec.on_send(request->spec.user, request->id);
 }
@@ -115,7 +116,7 @@ static int on_prereq(void *user, char *peer_ip, char *local_ip, int peer_port, i
 	rc = permit_confirm(transfer);
 	if (rc)
 		return park_without_permit(transfer, rc);
-	if ((!transfer->request->attempts && tell_sending(transfer)) || transfer->dead)
+	if (tell_sending(transfer) || transfer->dead)
 		return park(transfer, -ECANCELED, 0);
 	note_sending(transfer, local_ip, local_port);
 	return CURL_PREREQFUNC_OK;
