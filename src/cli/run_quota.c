@@ -42,7 +42,7 @@ void quota_resolve(struct quota *quota, const char *const key[KEY_FIELDS],
 	*ret_chain = (struct quota_chain){0};
 	for (int i = 0; i < KEY_FIELDS; i++)
 		field[i] = key[i] && strcmp(key[i], "-") != 0 ? key[i] : "";
-	if (!blob || blob_find_route(blob, field[KEY_VENDOR]) != BLOB_NO_INDEX)
+	if (!blob)
 		return;
 	vendor = blob_find_vendor(blob, field[KEY_VENDOR]);
 	class_index = blob_find_class(blob, field[KEY_CLASS]);

@@ -366,6 +366,10 @@ static int unknown_vendor(const struct resolving *res)
 
 	if (!res->error)
 		return RATION_EVENDOR;
+	if (blob_find_route(res->blob, res->field[KEY_VENDOR]) != BLOB_NO_INDEX)
+		return explain(res->error, RATION_EVENDOR,
+			       "'%.63s' is a route of the policy: no vendor, but one of several",
+			       res->field[KEY_VENDOR]);
 	known[0] = '\0';
 	for (uint32_t i = 0; i < res->blob->n_vendors && used < sizeof(known) - 70; i++)
 		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "",
@@ -393,20 +397,11 @@ static int unknown_class(const struct resolving *res)
 		       res->field[KEY_CLASS], known);
 }
 
-static int is_route(const struct resolving *res)
-{
-	return explain(res->error, RATION_EVENDOR,
-		       "'%.63s' is a route of the policy: no vendor, but one of several",
-		       res->field[KEY_VENDOR]);
-}
-
 static int resolve_in(struct resolving *res, struct chain *chain)
 {
 	const struct blob *blob = res->blob;
 	const struct blob_run *run;
 
-	if (blob_find_route(blob, res->field[KEY_VENDOR]) != BLOB_NO_INDEX)
-		return is_route(res);
 	res->vendor = blob_find_vendor(blob, res->field[KEY_VENDOR]);
 	if (res->vendor == BLOB_NO_INDEX)
 		return unknown_vendor(res);

@@ -27,10 +27,9 @@ struct ration_route {
 	struct ration *ration;
 	struct ration_handle *key; /* never resolved: its texts */
 	_Atomic(struct member *) members;
+	char plain[RATION_NAME_MAX + 1 + RATION_KEY_MAX +
+		   1]; /* its one alternative's name, if it is a plain vendor */
 };
-
-/* "vendor/resource", terminated. */
-#define NAME_SIZE (RATION_NAME_MAX + 1 + RATION_KEY_MAX + 1)
 
 /* --- handles --- */
 
@@ -167,12 +166,9 @@ static void add_option(struct picking *p, const char *name, const char *vendor,
 
 static void add_vendor(struct picking *p)
 {
-	const char *vendor = p->route->key->field[KEY_VENDOR];
-	const char *resource = p->route->key->field[KEY_RESOURCE];
-	char name[NAME_SIZE];
+	const char *const *field = p->route->key->field;
 
-	snprintf(name, sizeof(name), "%s%s%s", vendor, resource[0] ? "/" : "", resource);
-	add_option(p, name, vendor, resource, 0);
+	add_option(p, p->route->plain, field[KEY_VENDOR], field[KEY_RESOURCE], 0);
 }
 
 static int add_alternatives(struct picking *p, const struct blob *blob,
@@ -476,6 +472,14 @@ int ration_route_alternative(struct ration_route *route, size_t n, struct ration
 	return 0;
 }
 
+static void name_plain(struct ration_route *route)
+{
+	const char *const *field = route->key->field;
+
+	snprintf(route->plain, sizeof(route->plain), "%s%s%s", field[KEY_VENDOR],
+		 field[KEY_RESOURCE][0] ? "/" : "", field[KEY_RESOURCE]);
+}
+
 int ration_route_resolve(struct ration *ration, const struct ration_key *key,
 			 struct ration_route **ret_route, struct ration_error *ret_error)
 {
@@ -489,8 +493,10 @@ int ration_route_resolve(struct ration *ration, const struct ration_key *key,
 	route->ration = ration;
 	result = handle_make(ration, key, &route->key, ret_error);
 	begin(&p, route, &all, ret_error);
-	if (result == 0)
+	if (result == 0) {
+		name_plain(route);
 		result = gather(&p);
+	}
 	if (result != 0) {
 		ration_route_free(&route);
 		return result;

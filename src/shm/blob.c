@@ -395,7 +395,11 @@ uint32_t blob_find_vendor(const struct blob *blob, const char *name)
 	const uint32_t found =
 		find_name(blob, blob->vendors, sizeof(*blob->vendors), blob->n_vendors, name);
 
-	return found != BLOB_NO_INDEX ? found : blob->header->default_vendor;
+	if (found != BLOB_NO_INDEX)
+		return found;
+	/* The default vendor stands for vendors that are not named. */
+	return blob_find_route(blob, name) == BLOB_NO_INDEX ? blob->header->default_vendor
+							    : BLOB_NO_INDEX;
 }
 
 uint32_t blob_find_tenant(const struct blob *blob, const char *name)

@@ -281,7 +281,7 @@ uint64_t blob_fingerprint(void);
 /* Checks every offset, index, order and string end. False: not a usable policy of this build. */
 bool blob_open(const void *mem, uint64_t size, struct blob *ret_blob);
 
-/* By name: index or BLOB_NO_INDEX. blob_find_vendor falls back to the default vendor. */
+/* By name: index or BLOB_NO_INDEX. blob_find_vendor falls back to the default vendor, unless it is a route. */
 uint32_t blob_find_class(const struct blob *blob, const char *name);
 uint32_t blob_find_vendor(const struct blob *blob, const char *name);
 uint32_t blob_find_tenant(const struct blob *blob, const char *name);
