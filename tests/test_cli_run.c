@@ -290,6 +290,59 @@ static void run_forty(const char *policy_option, const char *more, double ok, do
 	scene_end(&s);
 }
 
+static void write_routed(const struct scene *s, int n)
+{
+	FILE *file = fopen(s->in, "w");
+
+	cr_assert(file);
+	for (int i = 0; i < n; i++) {
+		fprintf(file, "{\"id\":%d,\"vendor\":\"best\",\"class\":\"bulk\",\"url\":\"%s\",",
+			i, nginx_url(&s->nginx, "/ok?few"));
+		fprintf(file, "\"alternatives\":{\"few\":{},\"many/x\":{\"url\":\"%s\"}}}\n",
+			nginx_url(&s->nginx, "/ok?many"));
+	}
+	cr_assert_eq(fclose(file), 0);
+}
+
+/* Twenty fit into the first, all else goes to the other; each counts where it went. */
+Test(cli_run, a_route_is_counted_where_it_went)
+{
+	enum { N = 200 };
+	struct cli_result r;
+	struct scene s;
+	json_t *report;
+	double few, many;
+
+	scene_begin(&s,
+		    "version: 1\nclasses: [bulk]\ndefaults: { delay: 10s, margin: 0% }\n"
+		    "vendors:\n"
+		    "  few: { limits: [{ name: rate, rate: 1/h, burst: 21, scope: [vendor] }] }\n"
+		    "  many: { limits: [{ name: rate, rate: 1000/s, burst: 100k, scope: [vendor] }] }\n"
+		    "routes: { best: [few, many/x] }\n");
+	write_routed(&s, N);
+	RUN(&s, &r, "--policy", s.policy);
+	cli_expect(&r, EX_OK, "", NULL);
+	cli_free(&r);
+	report = json_file(s.report);
+	check_report(report);
+	few = json_at(json_object_get(json_object_get(report, "by_limit"), "few/rate"), "admitted");
+	many = json_at(json_object_get(json_object_get(report, "by_limit"), "many/rate"),
+		       "admitted");
+	cr_expect_eq(json_at(report, "ok"), N);
+	cr_expect_eq(few + many, N);
+	cr_expect(few > 16 && few <= 20, "%g", few);
+	json_decref(report);
+	cr_assert_eq(unlink(s.out), 0);
+	RUN(&s, &r, "--no-quota");
+	cli_expect(&r, EX_OK, "", NULL);
+	cli_free(&r);
+	nginx_stop(&s.nginx);
+	s.nginx.pid = 0;
+	cr_expect_eq(nginx_count(&s.nginx, NULL, "/ok?few"), N + (int)few, "and all without");
+	cr_expect_eq(nginx_count(&s.nginx, NULL, "/ok?many"), (int)many);
+	scene_end(&s);
+}
+
 Test(cli_run, workers_share_a_policy)
 {
 	run_forty("--policy", NULL, 20, 20, NULL);

@@ -153,7 +153,11 @@ void backlog_free(struct backlog *backlog)
 	size_t cursor = 0;
 
 	backlog_clear(backlog);
-	while ((e = table_next(&backlog->keys, &cursor)))
-		free(e->value);
+	while ((e = table_next(&backlog->keys, &cursor))) {
+		struct key_queue *key = e->value;
+
+		report_key_free(&key->report);
+		free(key);
+	}
 	table_free(&backlog->keys);
 }

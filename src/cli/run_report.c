@@ -38,6 +38,37 @@ void report_key(struct report *report, const char *const key[KEY_FIELDS], struct
 	ret->traffic_class =
 		find_or_add(&report->by_class, name_or_dash(key[KEY_CLASS]), sizeof(struct tally));
 	quota_resolve(&report->quota, key, &ret->chain);
+	memset(ret->route, 0, sizeof(ret->route));
+	if (!report->quota.blob || !key[KEY_VENDOR] ||
+	    blob_find_route(report->quota.blob, key[KEY_VENDOR]) == BLOB_NO_INDEX)
+		return;
+	for (int i = 0; i < KEY_FIELDS; i++)
+		ret->route[i] = cli_need(strdup(key[i] ? key[i] : ""));
+}
+
+void report_key_free(struct report_key *key)
+{
+	for (int i = 0; i < KEY_FIELDS; i++)
+		free(key->route[i]);
+}
+
+/* What a request of a route met where it went: "vendor/resource", or "vendor". */
+static void charge_route(struct report *report, const struct report_key *key, const json_t *cost,
+			 const char *to)
+{
+	const size_t size = strcspn(to, "/");
+	char vendor[RATION_NAME_MAX + 1];
+	const char *field[KEY_FIELDS];
+	struct quota_chain chain;
+
+	snprintf(vendor, sizeof(vendor), "%.*s", (int)size, to);
+	for (int i = 0; i < KEY_FIELDS; i++)
+		field[i] = key->route[i];
+	field[KEY_VENDOR] = vendor;
+	if (to[size])
+		field[KEY_RESOURCE] = to + size + 1;
+	quota_resolve(&report->quota, field, &chain);
+	quota_charge(&report->quota, &chain, cost);
 }
 
 static void count_outcome(struct tally *tally, const struct frame_answer *answer)
@@ -68,7 +99,10 @@ static void count_sent(struct report *report, const struct report_key *key, cons
 	histogram_add(&report->wait, answer->wait_ns);
 	if (answer->acquire_ns > 0)
 		histogram_add(&report->acquire, answer->acquire_ns);
-	quota_charge(&report->quota, &key->chain, cost);
+	if (answer->to[0] && key->route[KEY_VENDOR])
+		charge_route(report, key, cost, answer->to);
+	else
+		quota_charge(&report->quota, &key->chain, cost);
 }
 
 void report_add(struct report *report, const struct report_key *key, const json_t *cost,

@@ -37,6 +37,8 @@ struct report_key {
 	struct tally *tenant;
 	struct tally *traffic_class;
 	struct quota_chain chain;
+	char *route
+		[KEY_FIELDS]; /* of a route, what meets which buckets is known only afterwards; else NULL */
 };
 
 struct report {
@@ -60,6 +62,7 @@ struct report {
 };
 
 void report_key(struct report *report, const char *const key[KEY_FIELDS], struct report_key *ret);
+void report_key_free(struct report_key *key);
 
 /* A request has its result. cost: as in its line, or NULL. */
 void report_add(struct report *report, const struct report_key *key, const json_t *cost,
