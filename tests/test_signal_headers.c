@@ -9,6 +9,7 @@
 
 #include "cli/signal_json.h"
 #include "signal/headers.h"
+#include "signal/told.h"
 #include "support_signal.h"
 
 TestSuite(signal_headers, .timeout = 60);
@@ -274,5 +275,39 @@ Test(signal_headers, many_limits_with_long_names)
 	cr_expect_geq(found.n_limits, 4, "%u", found.n_limits);
 	for (uint32_t i = 0; i < found.n_limits; i++)
 		cr_expect_str_eq(found.limits[i].name, s.limits[i].name);
+	adapters_close(&adapters);
+}
+
+/* For people: what the adapter reads and what is called so everywhere; no credentials, whatever an adapter reads. */
+Test(signal_headers, those_that_speak_of_limits)
+{
+	static const struct signal_header lines[] = {
+#define LINE(name, value) {name, value, sizeof(name) - 1, sizeof(value) - 1}
+		LINE("Content-Type", "text/html"),
+		LINE("Set-Cookie", "session=secret"),
+		LINE("X-Shopify-Shop-Api-Call-Limit", "39/40"),
+		LINE("Retry-After", "2.0"),
+		LINE("X-Shopify-Access-Token", "secret"),
+		LINE("X-Other-RateLimit-Remaining", "1"),
+#undef LINE
+	};
+	const struct signal_response response = {
+		.status = 429, .headers = lines, .n_headers = sizeof(lines) / sizeof(lines[0])};
+	struct adapters *adapters = signal_adapters(NULL);
+	const struct adapter *adapter;
+	struct signal signal;
+	char text[200];
+
+	cr_assert_eq(adapters_get(adapters, "shopify", &adapter), 0);
+	signal_read(adapter, &response, &signal);
+	signal_told_headers(&signal, &response, text, sizeof(text));
+	cr_expect_str_eq(text, "X-Shopify-Shop-Api-Call-Limit: 39/40; Retry-After: 2.0; "
+			       "X-Other-RateLimit-Remaining: 1");
+	signal_told_headers(&signal, &response, text, 40);
+	cr_expect_str_eq(text, "X-Shopify-Shop-Api-Call-Limit: 39/40",
+			 "what does not fit is left out");
+	signal.read = UINT64_MAX;
+	signal_told_headers(&signal, &response, text, sizeof(text));
+	cr_expect_null(strstr(text, "session"));
 	adapters_close(&adapters);
 }

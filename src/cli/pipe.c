@@ -345,7 +345,7 @@ static json_t *op_observe(struct session *s, struct request *request)
 	if (strcmp(ration_handle_vendor(pick.handle), request->key[KEY_VENDOR]) != 0)
 		return answer_error("vendor", "this is a route: say the vendor and resource that "
 					      "the acquire was answered with");
-	return pipe_observe(pick.handle, ticket, s->adapters, request->root);
+	return pipe_observe(pick.handle, ticket, s->adapters, request);
 }
 
 /* --- lines --- */

@@ -33,14 +33,19 @@ static json_t *headers_json(const struct signal *signal)
 }
 
 static json_t *observe(struct ration_handle *handle, const struct ration_ticket *ticket,
-		       const struct adapter *adapter, const struct signal_response *response)
+		       const struct adapter *adapter, const struct signal_response *response,
+		       uint32_t attempt)
 {
 	struct signal signal;
 	struct ration_signal told;
+	char text[1200];
 	int result;
 
 	signal_read(adapter, response, &signal);
 	signal_told(&signal, response->status, &told);
+	signal_told_headers(&signal, response, text, sizeof(text));
+	told.headers = text;
+	told.attempt = attempt;
 	result = ration_observe(handle, ticket, &told);
 	if (result != 0)
 		return answer_error(answer_code(result), ration_strerror(result));
@@ -49,9 +54,9 @@ static json_t *observe(struct ration_handle *handle, const struct ration_ticket 
 }
 
 json_t *pipe_observe(struct ration_handle *handle, const struct ration_ticket *ticket,
-		     struct adapters *adapters, const json_t *line)
+		     struct adapters *adapters, const struct request *request)
 {
-	json_t *whole = cli_need(json_copy((json_t *)(uintptr_t)line)), *answer = NULL;
+	json_t *whole = cli_need(json_copy(request->root)), *answer = NULL;
 	const struct adapter *adapter;
 	struct signal_case c = {0};
 	const char *wrong;
@@ -65,7 +70,7 @@ json_t *pipe_observe(struct ration_handle *handle, const struct ration_ticket *t
 		answer = answer_error("invalid", wrong);
 	} else {
 		c.response.has_resource = ration_handle_resource(handle)[0] != '\0';
-		answer = observe(handle, ticket, adapter, &c.response);
+		answer = observe(handle, ticket, adapter, &c.response, request->attempt);
 	}
 	signal_case_free(&c);
 	json_decref(whole);

@@ -9,13 +9,14 @@
 
 #include <ration/ration.h>
 
+#include "cli/request.h"
 #include "signal/adapter.h"
 
 /*
- * line: with the fields of a response as `ration signal` reads them; `now` may be missing. Reads it by the adapter of the
+ * request: a line with the fields of a response as `ration signal` reads them; `now` may be missing. Reads it by the adapter of the
  * key's vendor and feeds it back. ticket: NULL if it is not known. The answer, which is the caller's.
  */
 json_t *pipe_observe(struct ration_handle *handle, const struct ration_ticket *ticket,
-		     struct adapters *adapters, const json_t *line);
+		     struct adapters *adapters, const struct request *request);
 
 #endif

@@ -147,6 +147,16 @@ static bool read_choice(const struct field *field, json_t *value, void *to,
 	return true;
 }
 
+static bool read_attempt(const struct field *field, json_t *value, void *to,
+			 struct request_error *error)
+{
+	if (!json_is_integer(value) || json_integer_value(value) < 1 ||
+	    json_integer_value(value) > 1000000)
+		return bad(error, "%s: must be which try it was, 1 to 1000000", field->name);
+	*(uint32_t *)to = (uint32_t)json_integer_value(value);
+	return true;
+}
+
 static bool read_ticket(const struct field *field, json_t *value, void *to,
 			struct request_error *error)
 {
@@ -265,6 +275,7 @@ static const struct field fields[] = {
 	{"headers", FORM_OBSERVE, 0, read_any, 0, 0},
 	{"body", FORM_OBSERVE, 0, read_any, 0, 0},
 	{"now", FORM_OBSERVE, 0, read_any, 0, 0},
+	{"attempt", FORM_OBSERVE, 0, read_attempt, TO(attempt), 0},
 	{"cost", SENT | FORM_CHOICE | FORM_ACQUIRE | FORM_SETTLE, 0, read_cost, 0, 0},
 	{"retry", FORM_RUN, 0, read_choice, TO(retry), 0},
 	{"idempotent", FORM_RUN, 0, read_choice, TO(idempotent), 0},

@@ -52,6 +52,7 @@ struct request {
 	uint64_t deadline_ns; /* from when the line was read; 0: not given */
 	uint64_t wait_ns;
 	uint64_t ticket;
+	uint32_t attempt; /* 0: not given */
 	bool lease; /* set by the pipe: the answer names what is held */
 };
 

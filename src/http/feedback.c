@@ -6,7 +6,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
 #include "http/engine.h"
@@ -123,46 +122,13 @@ static void read_usage(const struct adapter *adapter, const struct transfer *tra
 	feedback->n_actual = add_amounts(&amounts, feedback->actual, 0, AMOUNTS_MAX);
 }
 
-/* Those that speak of limits, by what they are called everywhere; credentials are called otherwise. */
-static bool is_of_limits(const struct signal_header *header)
-{
-	static const char *const words[] = {"ratelimit", "rate-limit", "retry-after"};
-
-	for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++) {
-		const size_t size = strlen(words[w]);
-
-		for (size_t i = 0; i + size <= header->name_size; i++) {
-			if (strncasecmp(header->name + i, words[w], size) == 0)
-				return true;
-		}
-	}
-	return false;
-}
-
-/* "name: value; name: value", for people; what does not fit is left out. */
-static void list_headers(const struct signal_header *headers, size_t n, char *text, size_t room)
-{
-	size_t used = 0;
-
-	text[0] = '\0';
-	for (size_t i = 0; i < n; i++) {
-		const struct signal_header *h = &headers[i];
-		const size_t size = h->name_size + h->value_size + 4;
-
-		if (!is_of_limits(h) || used + size >= room)
-			continue;
-		used += (size_t)snprintf(text + used, room - used, "%s%.*s: %.*s", used ? "; " : "",
-					 (int)h->name_size, h->name, (int)h->value_size, h->value);
-	}
-}
-
 /* What cannot be fed back is known to the caller all the same. */
 static void observe(struct transfer *transfer, const struct signal_response *response,
 		    struct feedback *feedback)
 {
 	char text[1200];
 
-	list_headers(response->headers, response->n_headers, text, sizeof(text));
+	signal_told_headers(&feedback->signal, response, text, sizeof(text));
 	feedback->told.headers = text;
 	feedback->told.attempt = transfer->request->retry.tries;
 	(void)ration_observe(transfer->request->spec.handle,

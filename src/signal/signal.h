@@ -77,6 +77,7 @@ struct signal {
 	struct number cost;     /* what the vendor says this request took */
 	char reason[SIGNAL_TEXT_MAX + 1];
 	char scope[SIGNAL_TEXT_MAX + 1]; /* in the vendor's own words */
+	uint64_t read; /* bit i: header i of the response was looked at, of the first 64 */
 	uint32_t n_limits;
 	struct signal_limit limits[SIGNAL_LIMITS_MAX];
 };

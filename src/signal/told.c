@@ -4,7 +4,9 @@
  */
 #include "signal/told.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define NS_PER_MS UINT64_C(1000000)
 
@@ -73,5 +75,44 @@ void signal_told(const struct signal *signal, int status, struct ration_signal *
 			if (number_is_zero(signal->limits[i].remaining) == (bool)exhausted)
 				take(&signal->limits[i], ret);
 		}
+	}
+}
+
+static bool names(const struct signal_header *header, const char *const words[])
+{
+	for (; *words; words++) {
+		const size_t size = strlen(*words);
+
+		for (size_t i = 0; i + size <= header->name_size; i++) {
+			if (strncasecmp(header->name + i, *words, size) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+static bool is_of_limits(const struct signal *signal, const struct signal_header *header, size_t i)
+{
+	static const char *const everywhere[] = {"ratelimit", "rate-limit", "retry-after", NULL};
+	static const char *const secret[] = {"cookie", "auth", "secret", "api-key", NULL};
+
+	return names(header, everywhere) ||
+	       (i < 64 && signal->read >> i & 1 && !names(header, secret));
+}
+
+void signal_told_headers(const struct signal *signal, const struct signal_response *response,
+			 char *text, size_t room)
+{
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < response->n_headers; i++) {
+		const struct signal_header *h = &response->headers[i];
+		const size_t size = h->name_size + h->value_size + 4;
+
+		if (!is_of_limits(signal, h, i) || used + size >= room)
+			continue;
+		used += (size_t)snprintf(text + used, room - used, "%s%.*s: %.*s", used ? "; " : "",
+					 (int)h->name_size, h->name, (int)h->value_size, h->value);
 	}
 }

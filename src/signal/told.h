@@ -12,4 +12,11 @@
 /* Numbers are rounded down, waits up; the first RATION_TOLD_MAX limits, exhausted ones before others. */
 void signal_told(const struct signal *signal, int status, struct ration_signal *ret);
 
+/*
+ * Headers that speak of limits, as received, for people: "name: value; name: value". Those that the adapter has read, and those
+ * that are called so everywhere; none that may be a credential. What does not fit is left out.
+ */
+void signal_told_headers(const struct signal *signal, const struct signal_response *response,
+			 char *text, size_t room);
+
 #endif

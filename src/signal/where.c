@@ -325,8 +325,11 @@ static bool in_headers(struct reading *r, const struct where *where, const struc
 		const struct text name = header_name(r, where, h);
 		struct vars bound;
 
-		if (shape_fits(&where->header, name, vars, true, &bound) &&
-		    !in_header(r, where, i, &bound, found, user))
+		if (!shape_fits(&where->header, name, vars, true, &bound))
+			continue;
+		if (i < 64)
+			r->signal->read |= UINT64_C(1) << i;
+		if (!in_header(r, where, i, &bound, found, user))
 			return false;
 	}
 	return true;
