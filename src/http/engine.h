@@ -49,9 +49,9 @@ struct host {
 	bool multiplexed;   /* speaks HTTP/2: many requests share a connection */
 };
 
-/* Requests of one handle; without a handle, those of one host. */
+/* Requests of one handle, or of one route with the same alternatives; without either, those of one host. */
 struct line {
-	const void *key; /* the handle, or the host */
+	const void *key; /* the handle, routed_key(), or the host */
 	struct request_list waiting;
 	TAILQ_ENTRY(line) link;
 	struct line_list *

@@ -2,7 +2,7 @@
  * http/queue.c - lines of waiting requests, and the gates they wait at
  * SPDX-License-Identifier: MIT
  *
- * Every handle has a line, and only its head asks for quota: with a timer for each line, not for
+ * Every handle (and route) has a line, and only its head asks for quota: with a timer for each line, not for
  * each request, ten thousand waiting requests cost one failed acquire a permit, and none of them
  * overtakes another. A line is in one place at a time: among those to look at, at a full gate, among those that
  * stand, or nowhere; in the last two with its retry timer set.
