@@ -313,12 +313,13 @@ Test(cli_run, a_route_is_counted_where_it_went)
 	json_t *report;
 	double few, many;
 
-	scene_begin(&s,
-		    "version: 1\nclasses: [bulk]\ndefaults: { delay: 10s, margin: 0% }\n"
-		    "vendors:\n"
-		    "  few: { limits: [{ name: rate, rate: 1/h, burst: 21, scope: [vendor] }] }\n"
-		    "  many: { limits: [{ name: rate, rate: 1000/s, burst: 100k, scope: [vendor] }] }\n"
-		    "routes: { best: [few, many/x] }\n");
+	scene_begin(
+		&s,
+		"version: 1\nclasses: [bulk]\ndefaults: { delay: 10s, margin: 0% }\n"
+		"vendors:\n"
+		"  few: { limits: [{ name: rate, rate: 1/h, burst: 21, scope: [vendor] }] }\n"
+		"  many: { limits: [{ name: rate, rate: 1000/s, burst: 100k, scope: [vendor] }] }\n"
+		"routes: { best: [few, many/x] }\n");
 	write_routed(&s, N);
 	RUN(&s, &r, "--policy", s.policy);
 	cli_expect(&r, EX_OK, "", NULL);
