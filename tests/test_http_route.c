@@ -145,7 +145,7 @@ Test(http_route, a_refusal_in_the_middle_costs_no_request)
 			cr_assert(went_to(&answer, "two/x"));
 			cr_assert_eq(answer.result.attempts, 2);
 			cr_assert_eq(answer.result.refusals, 1);
-			cr_assert_eq(answer.sends, 1);
+			cr_assert_eq(answer.sends, 2, "once for each try");
 		} else {
 			back = went_to(&answer, "one");
 			cr_assert_eq(answer.result.attempts, 1);
