@@ -293,6 +293,106 @@ Test(cli_status, what_settles_could_not_count)
 }
 
 /* Who waits stands in line a moment after it was told to: look until it does. */
+/* --- what is blocked --- */
+
+/* The blocks of one state: how many, and one of them. */
+static size_t blocks_in(const struct rationd *d, const char *state, json_t **ret_one)
+{
+	struct cli_result r;
+	json_t *status, *one;
+	size_t i, n = 0;
+
+	CLI(&r, "status", "--json", "--socket", d->socket);
+	cr_assert_eq(r.status, EX_OK, "%s", r.err);
+	status = json_loads(r.out, 0, NULL);
+	cr_assert(status);
+	*ret_one = NULL;
+	json_array_foreach(json_object_get(status, "blocks"), i, one)
+	{
+		if (strcmp(json_string_value(json_object_get(one, "state")), state) != 0)
+			continue;
+		n++;
+		json_decref(*ret_one);
+		*ret_one = json_incref(one);
+	}
+	json_decref(status);
+	cli_free(&r);
+	return n;
+}
+
+static void expect_said(const char *text, const char *said)
+{
+	cr_expect(strstr(text, said), "'%s' is not in: %s", said, text);
+}
+
+Test(cli_block, blocked_shown_and_lifted)
+{
+	struct cli_result r;
+	struct rationd d;
+	json_t *one;
+
+	rationd_start(&d, policy, NULL);
+	CLI(&r, "block", "acme", "crm", "--for", "1h", "--socket", d.socket);
+	cli_expect(&r, EX_OK, "", "");
+	cli_free(&r);
+	CLI(&r, "block", "acme", "llm", "gpt", "--for", "30m", "--socket", d.socket);
+	cli_expect(&r, EX_OK, "", "");
+	cli_free(&r);
+	CLI(&r, "acquire", "acme", "crm", "bulk", "--socket", d.socket);
+	cr_expect_eq(r.status, EX_TEMPFAIL);
+	expect_said(r.err, "(block)");
+	cli_free(&r);
+	acquire(&d, "other", "requests=1", EX_OK);
+	cr_expect_eq(blocks_in(&d, "blocked", &one), 2);
+	cr_expect_str_eq(json_string_value(json_object_get(one, "tenant")), "acme");
+	cr_expect_str_eq(json_string_value(json_object_get(one, "why")), "operator");
+	cr_expect_gt(json_at(one, "left_s"), 1500);
+	json_decref(one);
+	CLI(&r, "status", "--socket", d.socket);
+	expect_said(r.out, "blocked: crm tenant=acme");
+	expect_said(r.out, "blocked: llm tenant=acme resource=gpt");
+	cli_free(&r);
+	/* A shorter one does not cut it. */
+	CLI(&r, "block", "acme", "crm", "--for", "1s", "--socket", d.socket);
+	cli_free(&r);
+	(void)blocks_in(&d, "blocked", &one);
+	json_decref(one);
+	CLI(&r, "unblock", "acme", "crm", "--socket", d.socket);
+	cli_expect(&r, EX_OK, "1 lifted\n", "");
+	cli_free(&r);
+	CLI(&r, "unblock", "acme", "crm", "--socket", d.socket);
+	cli_expect(&r, EX_OK, "0 lifted\n", "");
+	cli_free(&r);
+	cr_expect_eq(blocks_in(&d, "blocked", &one), 1, "that of the other vendor's resource");
+	json_decref(one);
+	CLI(&r, "unblock", "acme", "llm", "gpt", "--socket", d.socket);
+	cli_expect(&r, EX_OK, "1 lifted\n", "");
+	cli_free(&r);
+	/* What waited comes in within a second. */
+	CLI(&r, "acquire", "acme", "crm", "bulk", "--wait", "60s", "--socket", d.socket);
+	cr_expect_eq(r.status, EX_OK, "%s", r.err);
+	cli_free(&r);
+	cr_expect_eq(rationd_stop(&d), 0);
+}
+
+Test(cli_block, what_cannot_be_is_refused_in_words)
+{
+	struct cli_result r;
+	struct rationd d;
+
+	rationd_start(&d, policy, NULL);
+	CLI(&r, "block", "acme", "crm", "--socket", d.socket);
+	cli_expect(&r, EX_USAGE, "", "ration block: for how long? --for TIME\n");
+	cli_free(&r);
+	CLI(&r, "block", "acme", "crn", "--for", "1s", "--socket", d.socket);
+	cli_expect(&r, EX_DATAERR, "", "ration block: no vendor 'crn' in the policy\n");
+	cli_free(&r);
+	CLI(&r, "unblock", "acme", "crn", "--socket", d.socket);
+	cli_expect(&r, EX_DATAERR, "", "ration unblock: no vendor 'crn' in the policy\n");
+	cli_free(&r);
+	cr_expect_eq(rationd_stop(&d), 0);
+}
+
 Test(cli_status, holders_and_waiters_for_people)
 {
 	struct cli_process *a;

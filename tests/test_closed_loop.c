@@ -379,7 +379,8 @@ static struct figures run(const char *what, const struct scene *scene)
 
 #define MOST_REFUSED 0.001
 #define LEAST_USED   0.95
-#define ROLLING_USED 0.94 /* 4 % a rolling limit leaves unused whatever the vendor does */
+#define ROLLING_USED                                                                               \
+	(0.96 * LEAST_USED) /* 4 % are not there: what a rolling limit itself leaves unused */
 
 static void expect(const char *what, const struct scene *scene)
 {

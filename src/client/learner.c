@@ -154,7 +154,8 @@ static uint64_t after_count(const struct told *t, uint64_t word, uint64_t share,
 	if (learn_knows(word, t->o->permit, now))
 		return learn_less(word, part);
 	granted = minus(least(share, share_of_size(t, used_now(t), share)), part);
-	if (granted < share / 2 && LINK_KIND(t->link->flags) == KIND_ROLLING)
+	if (LINK_KIND(t->link->flags) == KIND_ROLLING &&
+	    granted < (word ? share / 10 * 9 : share / 2))
 		return learn_spread(word, now, pace);
 	return learn_granted(word, granted, granted, now, pace);
 }
