@@ -53,7 +53,7 @@ struct request {
 	uint64_t wait_ns;
 	uint64_t ticket;
 	uint32_t attempt; /* 0: not given */
-	bool lease; /* set by the pipe: the answer names what is held */
+	bool lease;       /* set by the pipe: the answer names what is held */
 };
 
 /* Which fields a line may have. */

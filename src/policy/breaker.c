@@ -8,7 +8,7 @@
 #include "policy/scalar.h"
 
 #define SECOND_NS  UINT64_C(1000000000)
-#define BLOCK_MAX  (31 * 86400 * SECOND_NS)
+#define BLOCK_MAX  (UINT64_C(31) * 86400 * SECOND_NS)
 #define WINDOW_MAX (600 * SECOND_NS)
 #define LEAST_MAX  1000
 
