@@ -138,7 +138,7 @@ $(1)/rationd: $(1)/src/supervisor/main.o $(1)/supervisor.a $(1)/policy.a $(1)/co
 	@$(call say,LINK,$$@)
 	$(Q)$$(CC) $(2) $(3) $$(LDFLAGS) -o $$@ $$^ $(SUPERVISOR_LIBS)
 
-$(1)/ration: $(1)/src/cli/main.o $(1)/cli.a $(1)/http.a $(1)/signal.a $(1)/policy.a $(1)/core.a
+$(1)/ration: $(1)/src/cli/main.o $(1)/cli.a $(1)/supervisor.a $(1)/http.a $(1)/signal.a $(1)/policy.a $(1)/core.a
 	@$(call say,LINK,$$@)
 	$(Q)$$(CC) $(2) $(3) $$(LDFLAGS) -o $$@ $$^ $(CLI_LIBS)
 
@@ -147,7 +147,7 @@ $(1)/tests/%: $(1)/tests/%.o $(1)/tests/support.a $(1)/cli.a $(1)/supervisor.a $
 	@$(call say,LINK,$$@)
 	$(Q)$$(CC) $(2) $$(LDFLAGS) -o $$@ $$^ -lcriterion $(ALL_LIBS)
 
-$(1)/bench/%: $(1)/bench/%.o $(1)/bench/support.a $(1)/cli.a $(1)/http.a $(1)/signal.a $(1)/policy.a \
+$(1)/bench/%: $(1)/bench/%.o $(1)/bench/support.a $(1)/cli.a $(1)/supervisor.a $(1)/http.a $(1)/signal.a $(1)/policy.a \
 		$(1)/core.a
 	@$(call say,LINK,$$@)
 	$(Q)$$(CC) $(2) $(3) $$(LDFLAGS) -o $$@ $$^ $(ALL_LIBS)

@@ -21,6 +21,7 @@
 #include "cli/lines.h"
 #include "cli/pipe_hold.h"
 #include "cli/pipe_observe.h"
+#include "cli/tend.h"
 #include "client/memory.h"
 #include "http/waker.h"
 
@@ -33,6 +34,7 @@ struct session {
 	struct tickets tickets;
 	struct waits waits;
 	struct waker waker; /* runs from the first wait on */
+	struct tend tend;
 	struct lines input;
 	struct buffer output;
 	int write_error; /* nobody reads us any more */
@@ -440,7 +442,7 @@ static int turn(struct session *s)
 		{.fd = STDOUT_FILENO},
 		{.fd = s->waker.running ? s->waker.fd : -1, .events = POLLIN},
 	};
-	const bool ready = poll(fds, 3, timeout_ms(s)) > 0;
+	const bool ready = poll(fds, 3, tend_wait_ms(&s->tend, timeout_ms(s))) > 0;
 	ssize_t n = 1;
 
 	if (ready && fds[2].revents)
@@ -451,6 +453,7 @@ static int turn(struct session *s)
 		return cli_fail(EX_IOERR, command, "cannot read standard input: %s",
 				strerror((int)-n));
 	take_lines(s);
+	tend(&s->tend);
 	waits_serve(&s->waits, clock_boot_ns(), try_wait, s);
 	flush_output(s);
 	if ((fds[1].revents & POLLERR) || s->write_error == EPIPE)
@@ -483,6 +486,7 @@ static void end(struct session *s)
 		free(key);
 	}
 	table_free(&s->keys);
+	tend_end(&s->tend);
 	adapters_close(&s->adapters);
 	lines_free(&s->input);
 	buffer_free(&s->output);
@@ -521,6 +525,8 @@ int cmd_pipe(int argc, char **argv)
 		adapters_close(&session.adapters);
 		return status;
 	}
+	if (target.policy)
+		(void)tend_begin(&session.tend, session.ration, target.policy);
 	signal(SIGPIPE, SIG_IGN);
 	do
 		status = turn(&session);

@@ -185,7 +185,10 @@ static int work(struct run *run, const struct options *o, struct ration *ration,
 		return status;
 	}
 	run->progress = isatty(STDERR_FILENO);
+	if (run->fleet.setup.inherited)
+		(void)tend_begin(&run->tend, ration, o->target.policy);
 	status = run_loop(run);
+	tend_end(&run->tend);
 	run_progress_clear(run);
 	report_summary(&run->report);
 	if (report && write_report(run, o->report, report) != EX_OK && status <= 1)

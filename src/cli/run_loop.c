@@ -282,7 +282,7 @@ static void turn(struct run *run)
 	fds[0] = (struct pollfd){.fd = signal_pipe[0], .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = wants ? run->input.fd : -1, .events = POLLIN};
 	fleet_poll_prepare(&run->fleet, fds + 2);
-	n = poll(fds, run->fleet.n + 2, run->progress ? PROGRESS_MS : -1);
+	n = poll(fds, run->fleet.n + 2, tend_wait_ms(&run->tend, run->progress ? PROGRESS_MS : -1));
 	if (n > 0) {
 		read_signals(run);
 		fleet_poll_done(&run->fleet, fds + 2);
@@ -291,6 +291,7 @@ static void turn(struct run *run)
 	}
 	output_flush(&run->output);
 	run_progress(run, false);
+	tend(&run->tend);
 }
 
 static bool finished(const struct run *run)

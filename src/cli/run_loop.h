@@ -10,6 +10,7 @@
 #include "cli/run_fleet.h"
 #include "cli/run_journal.h"
 #include "cli/run_report.h"
+#include "cli/tend.h"
 
 struct run {
 	struct lines input;
@@ -25,6 +26,7 @@ struct run {
 	bool progress;       /* stderr is a terminal */
 	uint64_t drawn_ns;   /* when the progress line was drawn last */
 	uint64_t input_size; /* bytes; 0: not known */
+	struct tend tend;
 };
 
 /* SIGINT and SIGTERM wake the loop from now on. EX_OK, or a status after a message. */
