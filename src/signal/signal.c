@@ -12,6 +12,7 @@
 
 #include "signal/date.h"
 #include "signal/rules.h"
+#include "signal/stream.h"
 
 /* A Date that is further off is no clock that is wrong: it is another answer's. */
 #define CLOCK_OFF_MAX (INT64_C(86400) * 1000000)
@@ -65,6 +66,25 @@ static json_t *parse(const char *text, size_t size)
 	return json_loadb(text, size, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
 }
 
+/* A stream that fails says so in its last event. What ends others, such as [DONE], is no object. */
+static json_t *parse_last_event(struct text body)
+{
+	struct text data, last = {NULL, 0};
+	struct arena arena;
+	json_t *json = NULL;
+	size_t at = 0;
+
+	arena_init(&arena, READING_ARENA_MAX);
+	while (stream_next(body, &at, &arena, &data)) {
+		if (data.size > 0 && *data.at == '{')
+			last = data;
+	}
+	if (last.at)
+		json = parse(last.at, last.size);
+	arena_free(&arena);
+	return json;
+}
+
 /* JSON, or a string that holds JSON, where the adapter says. */
 static bool add_document(void *user, const struct found *found)
 {
@@ -93,7 +113,10 @@ void reading_parse_body(struct reading *r)
 	r->body_parsed = true;
 	if (!response->body || response->body_size > SIGNAL_BODY_MAX)
 		return;
-	r->body = parse(response->body, response->body_size);
+	if (stream_begins((struct text){response->body, response->body_size}))
+		r->body = parse_last_event((struct text){response->body, response->body_size});
+	else
+		r->body = parse(response->body, response->body_size);
 	if (!r->body)
 		return;
 	r->documents[r->n_documents++] = r->body;
