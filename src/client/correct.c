@@ -9,6 +9,8 @@
  */
 #include "client/gate.h"
 #include "client/observe.h"
+#include "client/view.h"
+#include "shm/learn.h"
 #include "shm/rolling.h"
 #include "shm/view.h"
 #include "shm/window.h"
@@ -46,6 +48,25 @@ static uint64_t held_back(const struct told *t)
 }
 
 /*
+ * What refusals have taught about the rest: of what was said to be left, so much was gone by the time we asked for it, for
+ * others spend it, too (learner.c).
+ */
+static uint64_t learned_back(struct told *t)
+{
+	const struct learn_pace pace =
+		learn_pace_of(t->numbers, (t->limit->flags & LIMIT_SEEKS) != 0);
+	const uint64_t limit = told_limit(t), amount = t->numbers->amount;
+	uint64_t word, allowed;
+
+	if (t->limit->kind == KIND_BUCKET || limit == 0 ||
+	    !client_view_find(t->o->ration, t->bucket, &t->view))
+		return 0;
+	word = view_value(&t->o->ration->seg, t->view, VIEW_LEARNED);
+	allowed = ratio_of(amount, learn_share(word, t->o->at.now, &pace), LEARN_ALL);
+	return word == 0 ? 0 : minus(least(limit, amount), allowed);
+}
+
+/*
  * In units of the bucket: of what the vendor has left, the margin is not ours, and of the rest only a share. A bucket
  * whose burst is less than what the vendor counts together knows only what is left.
  */
@@ -59,7 +80,7 @@ static void compare(struct told *t)
 	const uint64_t left =
 		part_of(minus(t->told->remaining, part_of(whole, n->margin_ppm)), n->share_ppm);
 
-	t->missing = used == 0 ? 0 : minus(t->size, minus(left, held_back(t)));
+	t->missing = used == 0 ? 0 : minus(t->size, minus(left, held_back(t) + learned_back(t)));
 	t->spent = least(part_of(used, n->share_ppm), t->missing);
 	t->most = most(used, t->missing);
 }
