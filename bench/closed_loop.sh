@@ -73,12 +73,14 @@ nginx_rate() {
 # HAProxy logs to a datagram socket; the service time of what is behind it is that of our own vendor.
 haproxy_log() {
 	python3 - "$DIR/syslog" "$DIR/log" <<-'END' 2>"$DIR/syslog.err" &
-		import os, socket, sys
+		import socket, sys, time
 		s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
 		s.bind(sys.argv[1])
 		with open(sys.argv[2], "w", buffering=1) as log:
 		    while True:
-		        log.write(s.recv(4096).decode().split("LOG ", 1)[1].strip() + "\n")
+		        line = s.recv(4096).decode().split("LOG ", 1)[1].strip()
+		        log.write(f"{time.time():.3f} {line}\n")
 	END
 	PIDS="$PIDS $!"
 	while [ ! -S "$DIR/syslog" ]; do sleep 0.02; done
@@ -97,7 +99,7 @@ run_haproxy() {
 				timeout connect 5s
 				timeout server 60s
 				log global
-				log-format "LOG %Ts.%ms %ST us"
+				log-format "LOG %ST us"
 		END
 		cat
 	} >"$DIR/haproxy.cfg"
