@@ -117,6 +117,20 @@ static struct number number_field(const struct lines *lines, const struct value 
 	return value->fallback ? number_read(text_of(value->fallback)) : NUMBER_UNKNOWN;
 }
 
+/* Less than nothing left of a known limit is nothing; of an unknown one it says that nothing is counted. */
+static struct number remaining_field(const struct lines *lines, const struct value *value,
+				     uint32_t i, struct number limit)
+{
+	const struct number remaining = number_field(lines, value, i);
+	struct text text;
+	struct number n;
+
+	if (number_known(remaining) || !number_known(limit) || lines->n == 0)
+		return remaining;
+	text = lines->found[i < lines->n ? i : lines->n - 1].text;
+	return number_parse(text.at, text.size, &n) && n.digits < 0 ? number_of(0) : remaining;
+}
+
 static int64_t reset_field(const struct reading *r, const struct lines *lines,
 			   const struct value *value, uint32_t i)
 {
@@ -153,7 +167,8 @@ static struct signal_limit fields_of(const struct reading *r, const struct limit
 	struct signal_limit limit = unknown_limit();
 
 	limit.limit = number_field(&lines[FIELD_LIMIT], &f[FIELD_LIMIT], i);
-	limit.remaining = number_field(&lines[FIELD_REMAINING], &f[FIELD_REMAINING], i);
+	limit.remaining =
+		remaining_field(&lines[FIELD_REMAINING], &f[FIELD_REMAINING], i, limit.limit);
 	limit.used = number_field(&lines[FIELD_USED], &f[FIELD_USED], i);
 	limit.refill = number_field(&lines[FIELD_REFILL], &f[FIELD_REFILL], i);
 	limit.reset_ms = reset_field(r, &lines[FIELD_RESET], &f[FIELD_RESET], i);

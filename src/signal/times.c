@@ -136,6 +136,10 @@ static bool at_date(const char *text, size_t size, int64_t now_us, int64_t *ret_
 /* A number this large is no length: years ago it was 1970. */
 static bool by_size(struct number n, int64_t now_us, int64_t *ret_us)
 {
+	if (number_compare(n, number_of(INT64_C(100000000000000000))) > 0)
+		return false;
+	if (number_compare(n, number_of(INT64_C(100000000000000))) > 0)
+		return since_epoch(n, 1, now_us, ret_us);
 	if (number_compare(n, number_of(INT64_C(100000000000))) > 0)
 		return since_epoch(n, 1000, now_us, ret_us);
 	if (number_compare(n, number_of(1000000000)) > 0)
