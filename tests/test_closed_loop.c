@@ -465,6 +465,25 @@ Test(closed_loop, the_vendor_grants_more_and_the_policy_learns)
 	}
 }
 
+Test(closed_loop, the_vendor_grants_less_and_the_policy_learns)
+{
+	seed(10);
+	for (int k = 0; k < N_KINDS; k++) {
+		char limit[128];
+		struct scene scene = {
+			.limit = limit,
+			.vendor = kinds[k].less,
+			.foreign = 200 * MS,
+			.pace = 20 * MS,
+			.settle = 10 * SECOND,
+			.length = 200 * SECOND,
+		};
+
+		snprintf(limit, sizeof(limit), "%s, learn: yes", kinds[k].limit);
+		expect_of("less, learned", &scene, k, one_each[k]);
+	}
+}
+
 Test(closed_loop, others_spend_too)
 {
 	seed(3);

@@ -55,15 +55,17 @@ static uint64_t learned_back(struct told *t)
 {
 	const struct learn_pace pace =
 		learn_pace_of(t->numbers, (t->limit->flags & LIMIT_SEEKS) != 0);
-	const uint64_t limit = told_limit(t), amount = t->numbers->amount;
-	uint64_t word, allowed;
+	const uint64_t limit = told_limit(t);
+	uint64_t word, base;
 
 	if (t->limit->kind == KIND_BUCKET || limit == 0 ||
 	    !client_view_find(t->o->ration, t->bucket, &t->view))
 		return 0;
 	word = view_value(&t->o->ration->seg, t->view, VIEW_LEARNED);
-	allowed = ratio_of(amount, learn_share(word, t->o->at.now, &pace), LEARN_ALL);
-	return word == 0 ? 0 : minus(least(limit, amount), allowed);
+	base = told_base(t);
+	return word == 0 ? 0
+			 : minus(least(limit, base),
+				 ratio_of(base, learn_share(word, t->o->at.now, &pace), LEARN_ALL));
 }
 
 /*
@@ -279,6 +281,13 @@ uint64_t ratio_of(uint64_t a, uint64_t b, uint64_t c)
 	const unsigned __int128 result = c ? (unsigned __int128)a * b / c : 0;
 
 	return result > RATION_COST_MAX ? RATION_COST_MAX : (uint64_t)result;
+}
+
+uint64_t told_base(const struct told *t)
+{
+	const uint64_t told = view_value(&t->o->ration->seg, t->view, VIEW_LIMIT);
+
+	return t->limit->flags & LIMIT_ADOPTS && told > 1 ? told - 1 : t->numbers->amount;
 }
 
 /* As the policy's amount, in its period: what the vendor says in another time is converted; 0: it does not say. */

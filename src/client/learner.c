@@ -108,10 +108,15 @@ static void count(const struct told *t, uint64_t word)
 static uint64_t share_of_rate(const struct told *t, uint64_t units, uint64_t ticks)
 {
 	const struct blob_numbers *n = t->numbers;
-	const unsigned __int128 all = (unsigned __int128)ticks * n->amount / TICKS_PER_NS;
+	const unsigned __int128 all = (unsigned __int128)ticks * told_base(t) / TICKS_PER_NS;
 	const unsigned __int128 part = (unsigned __int128)units * n->period_ns * LEARN_ALL;
 
 	return all == 0 || part / all > LEARN_MOST ? LEARN_MOST : (uint64_t)(part / all);
+}
+
+static uint64_t whole_burst(const struct told *t)
+{
+	return ratio_of(t->numbers->burst, told_base(t), t->numbers->amount);
 }
 
 /*
@@ -123,8 +128,7 @@ static uint64_t rate_granted(const struct told *t, uint64_t word, uint64_t share
 	const struct view_count c = view_counts(&t->o->ration->seg, t->view.bucket);
 	const uint64_t since = learn_since(c.since, t->o->at.now) + LEARN_UNIT / 2;
 	const uint64_t in_all = learn_since(word, t->o->at.now) + LEARN_UNIT / 2;
-	const uint64_t burst = ratio_of(t->numbers->burst, share, LEARN_ALL);
-
+	const uint64_t burst = ratio_of(whole_burst(t), share, LEARN_ALL);
 	const uint32_t periods = learn_is_spread(word) ? SPREAD_PERIODS : RATE_PERIODS;
 
 	if (word == 0 || since > in_all || in_all < periods * pace_of(t).period)
@@ -165,7 +169,7 @@ static uint64_t share_told(const struct told *t, uint64_t share)
 {
 	const uint64_t limit = t->told ? told_limit(t) : 0;
 
-	return limit == 0 ? share : ratio_of(limit, LEARN_ALL, t->numbers->amount);
+	return limit == 0 ? share : ratio_of(limit, LEARN_ALL, told_base(t));
 }
 
 /* What is left was told: only what was still under way was too much. */
@@ -181,9 +185,9 @@ static uint64_t after_told(const struct told *t, uint64_t word, uint64_t share, 
 static uint64_t rate_part(const struct told *t, uint64_t share, const struct learn_pace *pace)
 {
 	const struct blob_numbers *n = t->numbers;
-	const uint64_t in_period =
-		ratio_of(n->amount, pace->period / TICKS_PER_NS, n->period_ns ? n->period_ns : 1);
-	const uint64_t whole = most(most(n->burst, in_period), 1);
+	const uint64_t in_period = ratio_of(told_base(t), pace->period / TICKS_PER_NS,
+					    n->period_ns ? n->period_ns : 1);
+	const uint64_t whole = most(most(whole_burst(t), in_period), 1);
 
 	return ratio_of(units_of(t), share, whole);
 }

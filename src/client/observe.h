@@ -71,6 +71,9 @@ void correct_by_told(const struct observing *o, const struct ration_told *told);
 /* The vendor's number, as the policy's amount in its period; 0: it does not say. */
 uint64_t told_limit(const struct told *told);
 
+/* What learned shares are of: the policy's amount, or the vendor's where that is adopted. The view must be there. */
+uint64_t told_base(const struct told *told);
+
 /* Put down the next mark, where it is time. */
 void touch_view(const struct told *told);
 
