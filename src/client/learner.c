@@ -161,6 +161,9 @@ static uint64_t after_count(const struct told *t, uint64_t word, uint64_t share,
 	if (LINK_KIND(t->link->flags) == KIND_ROLLING &&
 	    granted < (word ? share / 10 * 9 : share / 2))
 		return learn_spread(word, now, pace);
+	/* So little that it is hardly this limit: others may have used it, or it was for one that we do not know. */
+	if (granted < share / 2)
+		return learn_cut(word, now, pace);
 	return learn_granted(word, granted, granted, now, pace);
 }
 

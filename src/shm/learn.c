@@ -132,9 +132,7 @@ uint64_t learn_granted(uint64_t word, uint64_t share, uint64_t granted, uint64_t
 
 uint64_t learn_spread(uint64_t word, uint64_t now, const struct learn_pace *pace)
 {
-	const uint64_t share = learn_share(word, now, pace);
-
-	return word_after(SPREAD, share, share, now);
+	return learn_cut(word, now, pace) | SPREAD;
 }
 
 bool learn_is_spread(uint64_t word)

@@ -71,8 +71,8 @@ uint64_t learn_granted(uint64_t word, uint64_t share, uint64_t granted, uint64_t
 		       const struct learn_pace *pace);
 
 /*
- * Refused long before as much was used as was granted before: the vendor counts otherwise, and grants it only evenly. The
- * share stays. Over the first periods what was used before that counts there, too, and refusals tell nothing.
+ * Refused long before as much was used as was granted before: the vendor counts otherwise, and grants it only evenly, and
+ * perhaps a little less. Over the first periods what was used before that counts there, too, and refusals tell nothing.
  */
 uint64_t learn_spread(uint64_t word, uint64_t now, const struct learn_pace *pace);
 bool learn_is_spread(uint64_t word);
