@@ -32,10 +32,10 @@ static const struct unit {
 	{"\xce\xbcs", 1000},
 	{"ms", 1000000},
 	{"s", 1000 * SECOND},
-	{"m", 60 * 1000 * SECOND},
-	{"h", 3600 * 1000 * SECOND},
-	{"d", 86400 * 1000 * SECOND},
-	{"w", 7 * 86400 * 1000 * SECOND},
+	{"m", SECOND * 1000 * 60},
+	{"h", SECOND * 1000 * 3600},
+	{"d", SECOND * 1000 * 86400},
+	{"w", SECOND * 1000 * 7 * 86400},
 };
 
 /* Up to the next digit. */
