@@ -97,7 +97,7 @@ static void take_groups(const char *text, pcre2_match_data *data, int count,
 	const PCRE2_SIZE *at = pcre2_get_ovector_pointer(data);
 
 	*ret = (struct pattern_match){0};
-	for (int i = 0; i < count && i <= PATTERN_GROUPS_MAX; i++) {
+	for (size_t i = 0; i < (size_t)count && i <= PATTERN_GROUPS_MAX; i++) {
 		/* \K can put a beginning behind its end. */
 		if (at[2 * i] == PCRE2_UNSET || at[2 * i] > at[2 * i + 1])
 			continue;

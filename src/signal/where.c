@@ -194,7 +194,7 @@ static bool walk_object(const struct walk *w, const json_t *json, const struct s
 		child = json_object_get(json, segments->shape.text);
 		return !child || walk(w, child, segments + 1, n - 1, vars);
 	}
-	memcpy(&object, &json, sizeof(object)); /* its iterators want it writable */
+	object = (json_t *)(uintptr_t)json; /* its iterators want it writable */
 	json_object_foreach(object, key, child)
 	{
 		if (!walk_child(w, child, text_of(key), segments, n, vars))
@@ -275,7 +275,7 @@ static const json_t *header_json(struct reading *r, size_t index)
 	const struct signal_header *h = &r->response->headers[index];
 
 	if (!r->headers) {
-		r->headers = arena_alloc(&r->arena, r->response->n_headers * sizeof(*r->headers));
+		r->headers = arena_alloc(&r->arena, r->response->n_headers * sizeof(void *));
 		if (!r->headers)
 			return NULL;
 	}
