@@ -179,6 +179,20 @@ Test(observe, less_is_left_than_we_thought)
 	}
 }
 
+/* The vendor's limit is another, and nobody has spent of it. */
+Test(observe, less_is_there_than_we_thought)
+{
+	for (int i = 0; i < 3; i++) {
+		struct scene s;
+
+		scene_begin(&s, kinds[i]);
+		observe(&s, NULL, told_of("month", 4000, 4000));
+		expect_left(&s, kinds[i], 4000);
+		cr_expect_eq(foreign(&s), 0, "nobody has spent what was never there");
+		scene_end(&s);
+	}
+}
+
 Test(observe, as_much_as_we_knew_changes_nothing)
 {
 	for (int i = 0; i < 3; i++) {

@@ -82,7 +82,10 @@ static void compare(struct told *t)
 	const uint64_t left =
 		part_of(minus(t->told->remaining, part_of(whole, n->margin_ppm)), n->share_ppm);
 
-	t->missing = used == 0 ? 0 : minus(t->size, minus(left, held_back(t) + learned_back(t)));
+	/* Of a quota that nobody has touched nothing is late, or gone meanwhile. */
+	const uint64_t held = used == 0 ? 0 : held_back(t) + learned_back(t);
+
+	t->missing = minus(t->size, minus(left, held));
 	t->spent = least(part_of(used, n->share_ppm), t->missing);
 	t->most = most(used, t->missing);
 }

@@ -19,16 +19,6 @@
 #define LEAST_FORM   "a whole number from 1 to 1000, such as 10"
 #define BREAKER_FORM "none, or a mapping such as {window: 10s, share: 50%, least: 10, open: 30s}"
 
-static void note(struct compiler *c, const struct node *value, struct written *written,
-		 enum written_field field, bool good, const char *form)
-{
-	written->at[field] = value;
-	if (good)
-		return;
-	written->broken = true;
-	node_expected(&c->notes, value, form);
-}
-
 static void read_time(struct compiler *c, const struct node *value, struct written *written,
 		      enum written_field field, uint64_t max, const char *form)
 {
@@ -36,7 +26,7 @@ static void read_time(struct compiler *c, const struct node *value, struct writt
 			  scalar_duration(value->text, max, &written->value[field]) &&
 			  written->value[field] >= SECOND_NS;
 
-	note(c, value, written, field, good, form);
+	set_written(c, value, written, field, good, form);
 }
 
 void read_max_block(struct compiler *c, const struct node *value, void *target)
@@ -61,7 +51,7 @@ static void read_limited(struct compiler *c, const struct node *value, void *tar
 	const bool good =
 		is_text(value) && scalar_percent(value->text, 1000000, share) && *share > 0;
 
-	note(c, value, written, WRITTEN_BREAK_SHARE, good, SHARE_FORM);
+	set_written(c, value, written, WRITTEN_BREAK_SHARE, good, SHARE_FORM);
 }
 
 static void read_least(struct compiler *c, const struct node *value, void *target)
@@ -70,7 +60,7 @@ static void read_least(struct compiler *c, const struct node *value, void *targe
 	uint64_t *least = &written->value[WRITTEN_BREAK_LEAST];
 	const bool good = is_text(value) && scalar_count(value->text, least) && *least <= LEAST_MAX;
 
-	note(c, value, written, WRITTEN_BREAK_LEAST, good, LEAST_FORM);
+	set_written(c, value, written, WRITTEN_BREAK_LEAST, good, LEAST_FORM);
 }
 
 static const struct field breaker_fields[] = {
@@ -90,6 +80,6 @@ void read_breaker(struct compiler *c, const struct node *value, void *target)
 		return;
 	}
 	written->value[WRITTEN_BREAK_WINDOW] = 0;
-	note(c, value, written, WRITTEN_BREAK_WINDOW,
-	     is_text(value) && strcmp(value->text, "none") == 0, BREAKER_FORM);
+	set_written(c, value, written, WRITTEN_BREAK_WINDOW,
+		    is_text(value) && strcmp(value->text, "none") == 0, BREAKER_FORM);
 }

@@ -22,8 +22,8 @@
 #define HOLD_FORM   "a time of at most 24h, such as 30s or 1h"
 #define LEARN_FORM  "no, yes or aimd"
 
-static void set(struct compiler *c, const struct node *value, struct written *written,
-		enum written_field field, bool good, const char *form)
+void set_written(struct compiler *c, const struct node *value, struct written *written,
+		 enum written_field field, bool good, const char *form)
 {
 	written->at[field] = value;
 	if (good)
@@ -45,7 +45,7 @@ void read_rate(struct compiler *c, const struct node *value, void *target)
 
 	written->value[WRITTEN_RATE] = rate.amount;
 	written->period_ns = rate.period_ns;
-	set(c, value, written, WRITTEN_RATE, good, RATE_FORM);
+	set_written(c, value, written, WRITTEN_RATE, good, RATE_FORM);
 }
 
 static void read_count(struct compiler *c, const struct node *value, void *target,
@@ -54,7 +54,7 @@ static void read_count(struct compiler *c, const struct node *value, void *targe
 	struct written *written = target;
 	const bool good = is_text(value) && scalar_count(value->text, &written->value[field]);
 
-	set(c, value, written, field, good, COUNT_FORM);
+	set_written(c, value, written, field, good, COUNT_FORM);
 }
 
 void read_burst(struct compiler *c, const struct node *value, void *target)
@@ -79,7 +79,7 @@ void read_slots(struct compiler *c, const struct node *value, void *target)
 			  scalar_count(value->text, &written->value[WRITTEN_SLOTS]) &&
 			  written->value[WRITTEN_SLOTS] <= SLOTS_MAX;
 
-	set(c, value, written, WRITTEN_SLOTS, good, SLOTS_FORM);
+	set_written(c, value, written, WRITTEN_SLOTS, good, SLOTS_FORM);
 }
 
 void read_default_cost(struct compiler *c, const struct node *value, void *target)
@@ -93,7 +93,7 @@ void read_margin(struct compiler *c, const struct node *value, void *target)
 	const bool good = is_text(value) &&
 			  scalar_percent(value->text, 999999, &written->value[WRITTEN_MARGIN]);
 
-	set(c, value, written, WRITTEN_MARGIN, good, MARGIN_FORM);
+	set_written(c, value, written, WRITTEN_MARGIN, good, MARGIN_FORM);
 }
 
 void read_share(struct compiler *c, const struct node *value, void *target)
@@ -103,7 +103,7 @@ void read_share(struct compiler *c, const struct node *value, void *target)
 			  scalar_percent(value->text, 1000000, &written->value[WRITTEN_SHARE]) &&
 			  written->value[WRITTEN_SHARE] > 0;
 
-	set(c, value, written, WRITTEN_SHARE, good, SHARE_FORM);
+	set_written(c, value, written, WRITTEN_SHARE, good, SHARE_FORM);
 }
 
 static void read_time(struct compiler *c, const struct node *value, void *target,
@@ -113,7 +113,7 @@ static void read_time(struct compiler *c, const struct node *value, void *target
 	const bool good =
 		is_text(value) && scalar_duration(value->text, max, &written->value[field]);
 
-	set(c, value, written, field, good, form);
+	set_written(c, value, written, field, good, form);
 }
 
 void read_delay(struct compiler *c, const struct node *value, void *target)
@@ -146,7 +146,7 @@ void read_learn(struct compiler *c, const struct node *value, void *target)
 		written->value[WRITTEN_LEARN] = ways[i].flag;
 		good = true;
 	}
-	set(c, value, written, WRITTEN_LEARN, good, LEARN_FORM);
+	set_written(c, value, written, WRITTEN_LEARN, good, LEARN_FORM);
 }
 
 /* --- names --- */

@@ -19,6 +19,10 @@ field_read read_max_block, read_breaker;
 #define COUNT_FORM "a whole number from 1 to 1099511627775, such as 50 or 10k"
 #define SLOTS_FORM "a whole number from 1 to 1024"
 
+/* Note where a number was written; and if it is not good, what it must look like. */
+void set_written(struct compiler *c, const struct node *value, struct written *written,
+		 enum written_field field, bool good, const char *form);
+
 /* Target: a struct draft_mode (modes.c). */
 field_read read_mode;
 
