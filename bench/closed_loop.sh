@@ -142,10 +142,11 @@ figures() {
 		NR == 1 { first = $1 }
 		$1 - first > seconds { next }
 		$1 - first <= seconds / 3 && $2 != 200 { before++ }
-		$1 - first <= seconds / 3 && $2 == 200 { from = $1 }
-		$1 - first <= seconds / 3 { next }
-		$2 != 200 { refused++; next }
-		{ granted++; until = $1; ours += $3 == "us" }
+		$1 - first <= seconds / 3 && $2 == 200 && $3 == "us" { from = $1; all = 0 }
+		$1 - first > seconds / 3 && $2 != 200 { refused++ }
+		$2 != 200 { next }
+		{ all++ }
+		$1 - first > seconds / 3 && $3 == "us" { ours++; until = $1; granted = all }
 		END {
 			if (!ours || !from) { print name ": nothing came through"; exit 1 }
 			printf "%-44s %7d %8d %9.3f %% %8.1f %%\n", name, before, refused,

@@ -175,12 +175,18 @@ static uint64_t share_told(const struct told *t, uint64_t share)
 	return limit == 0 ? share : ratio_of(limit, LEARN_ALL, told_base(t));
 }
 
-/* What is left was told: only what was still under way was too much. */
+/*
+ * What is left was told: only what was still under way was too much. Of a rolling period that is used in bursts it is told
+ * once a period, and others spend in between: if that happens again, it is spread, so that it is told all the time.
+ */
 static uint64_t after_told(const struct told *t, uint64_t word, uint64_t share, uint64_t part,
 			   const struct learn_pace *pace)
 {
 	const uint64_t granted = minus(least(share, share_told(t, share)), part);
 
+	if (LINK_KIND(t->link->flags) == KIND_ROLLING && word != 0 &&
+	    !learn_knows(word, t->o->permit, t->o->at.now))
+		return learn_spread(word, t->o->at.now, pace);
 	return learn_granted(word, granted, granted, t->o->at.now, pace);
 }
 
