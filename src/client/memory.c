@@ -37,16 +37,11 @@ static int make_memfd(const char *name, uint64_t size)
 	return fd;
 }
 
-int memory_make_state(const struct seg_config *config, uint64_t epoch_ns, int *ret_fd,
-		      struct seg *ret_seg)
+int memory_make_fixed(const char *name, uint64_t size, int *ret_fd, void **ret_mem)
 {
-	const uint64_t size = seg_size(config);
+	const int fd = make_memfd(name, size);
 	void *mem;
-	int fd;
 
-	if (size == 0)
-		return -EINVAL;
-	fd = make_memfd("ration-state", size);
 	if (fd < 0)
 		return fd;
 	if (fcntl(fd, F_ADD_SEALS, SIZE_SEALS) < 0)
@@ -54,9 +49,25 @@ int memory_make_state(const struct seg_config *config, uint64_t epoch_ns, int *r
 	mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (mem == MAP_FAILED)
 		return fail(fd);
+	*ret_mem = mem;
+	*ret_fd = fd;
+	return 0;
+}
+
+int memory_make_state(const struct seg_config *config, uint64_t epoch_ns, int *ret_fd,
+		      struct seg *ret_seg)
+{
+	const uint64_t size = seg_size(config);
+	void *mem;
+	int result;
+
+	if (size == 0)
+		return -EINVAL;
+	result = memory_make_fixed("ration-state", size, ret_fd, &mem);
+	if (result < 0)
+		return result;
 	seg_init(mem, config, epoch_ns, ret_seg);
 	shm_store(&ret_seg->control->wall_offset, (uint64_t)clock_wall_offset_ns() + epoch_ns);
-	*ret_fd = fd;
 	return 0;
 }
 
@@ -75,14 +86,14 @@ static int write_all(int fd, const char *data, uint64_t size)
 	return 0;
 }
 
-int memory_make_policy(const void *blob, uint64_t size, int *ret_fd)
+int memory_make_sealed(const char *name, const void *data, uint64_t size, int *ret_fd)
 {
-	const int fd = make_memfd("ration-policy", size);
+	const int fd = make_memfd(name, size);
 	int result;
 
 	if (fd < 0)
 		return fd;
-	result = write_all(fd, blob, size);
+	result = write_all(fd, data, size);
 	if (result < 0) {
 		close(fd);
 		return result;
@@ -91,6 +102,11 @@ int memory_make_policy(const void *blob, uint64_t size, int *ret_fd)
 		return fail(fd);
 	*ret_fd = fd;
 	return 0;
+}
+
+int memory_make_policy(const void *blob, uint64_t size, int *ret_fd)
+{
+	return memory_make_sealed("ration-policy", blob, size, ret_fd);
 }
 
 /* The size must be the file's own, and nobody may shrink it under us: no SIGBUS. */
@@ -104,6 +120,32 @@ static int check_memfd(int fd, uint64_t size, int seals_wanted)
 	if ((seals & seals_wanted) != seals_wanted || size == 0 || (uint64_t)st.st_size != size)
 		return RATION_ECORRUPT;
 	return 0;
+}
+
+int memory_map_fixed(int fd, uint64_t size, void **ret_mem)
+{
+	const int result = check_memfd(fd, size, SIZE_SEALS);
+	void *mem;
+
+	if (result < 0)
+		return result;
+	mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (mem == MAP_FAILED)
+		return -errno;
+	*ret_mem = mem;
+	return 0;
+}
+
+int memory_adopt_state(int fd, const struct seg_config *config, uint64_t epoch_ns,
+		       struct seg *ret_seg)
+{
+	void *mem;
+	const int result = memory_map_fixed(fd, seg_size(config), &mem);
+
+	/* What it writes stands there already, unless somebody scribbled. */
+	if (result == 0)
+		seg_init(mem, config, epoch_ns, ret_seg);
+	return result;
 }
 
 int memory_map_state(int fd, uint64_t size, bool writable, struct seg *ret_seg)

@@ -20,7 +20,18 @@
 int memory_make_state(const struct seg_config *config, uint64_t epoch_ns, int *ret_fd,
 		      struct seg *ret_seg);
 
-/* A compiled policy as a memfd sealed against every write. */
+/* Take over a state whose maker is gone, by the geometry it was made with, not what stands in it; that is put right. */
+int memory_adopt_state(int fd, const struct seg_config *config, uint64_t epoch_ns,
+		       struct seg *ret_seg);
+
+/* The same for any other memory: zeroes, of a size that stays, mapped writable. */
+int memory_make_fixed(const char *name, uint64_t size, int *ret_fd, void **ret_mem);
+/* RATION_ECORRUPT: not of that size, or it may change. */
+int memory_map_fixed(int fd, uint64_t size, void **ret_mem);
+
+/* What is complete, as a memfd sealed against every write. */
+int memory_make_sealed(const char *name, const void *data, uint64_t size, int *ret_fd);
+/* A compiled policy as one. */
 int memory_make_policy(const void *blob, uint64_t size, int *ret_fd);
 
 /* Map and check. RATION_ENOTREADY, RATION_ELAYOUT, RATION_ECORRUPT (sizes that do not fit), -errno.

@@ -19,6 +19,7 @@
 
 #include "supervisor/log.h"
 #include "supervisor/options.h"
+#include "supervisor/store.h"
 
 #define BACKLOG 128
 
@@ -54,22 +55,28 @@ static int take_attach_socket(struct place *place, int fd)
 	return 0;
 }
 
-/* One to attach to, and perhaps one for figures, which is known by its name (FileDescriptorName=). */
-static int take_activated(struct place *place, int n, char *const *names)
+static bool is_listening(int fd, int family, int type)
+{
+	return fd >= 0 && sd_is_socket(fd, family, type, 1) > 0;
+}
+
+/* Whatever its name: a socket unit's, or the one that a predecessor made. */
+static int take_activated(struct place *place, struct handed *handed)
 {
 	int attach = -1, n_attach = 0;
 
-	for (int i = 0; i < n; i++) {
-		const int fd = SD_LISTEN_FDS_START + i;
+	place->metrics = handed_by_name(handed, "metrics");
+	if (place->metrics >= 0)
+		(void)fcntl(place->metrics, F_SETFL, O_NONBLOCK);
+	for (unsigned i = 0; i < handed->n; i++) {
+		struct handed_fd *item = &handed->item[i];
 
-		if (strcmp(names[i], "metrics") == 0 && sd_is_socket(fd, 0, SOCK_STREAM, 1) > 0) {
-			(void)fcntl(fd, F_SETFL, O_NONBLOCK);
-			place->metrics = fd;
+		if (!is_listening(item->fd, 0, 0))
 			continue;
-		}
 		n_attach++;
-		if (sd_is_socket(fd, AF_UNIX, SOCK_SEQPACKET, 1) > 0)
-			attach = fd;
+		if (is_listening(item->fd, AF_UNIX, SOCK_SEQPACKET))
+			attach = item->fd;
+		item->fd = -1;
 	}
 	if (n_attach == 0)
 		return 0;
@@ -81,18 +88,6 @@ static int take_activated(struct place *place, int n, char *const *names)
 		return EX_UNAVAILABLE;
 	}
 	return take_attach_socket(place, attach);
-}
-
-static int take_handed_down(struct place *place)
-{
-	char **names = NULL;
-	const int n = sd_listen_fds_with_names(1, &names);
-	const int status = n > 0 ? take_activated(place, n, names) : 0;
-
-	for (int i = 0; i < n; i++)
-		free(names[i]);
-	free(names);
-	return status;
 }
 
 /* --- a socket of our own --- */
@@ -190,15 +185,18 @@ static int make_socket(struct place *place)
 		return cannot("bind", path);
 	place->bound = lstat(path, &place->made) == 0;
 	give_to_group(path);
-	return listen(place->socket, BACKLOG) == 0 ? 0 : cannot("listen", path);
+	if (listen(place->socket, BACKLOG) < 0)
+		return cannot("listen", path);
+	store_put("attach", &place->socket, 1);
+	return 0;
 }
 
-int place_take(struct place *place, const struct sockaddr_un *address)
+int place_take(struct place *place, const struct sockaddr_un *address, struct handed *handed)
 {
 	int status;
 
 	*place = (struct place){.address = *address, .socket = -1, .metrics = -1};
-	status = take_handed_down(place);
+	status = take_activated(place, handed);
 	if (status == 0 && !place->activated)
 		status = make_directory(place->address.sun_path);
 	if (status == 0)
@@ -212,7 +210,7 @@ static bool still_ours(const struct place *place)
 {
 	struct stat st;
 
-	return place->bound && lstat(place->address.sun_path, &st) == 0 &&
+	return place->bound && !store_is_there() && lstat(place->address.sun_path, &st) == 0 &&
 	       st.st_dev == place->made.st_dev && st.st_ino == place->made.st_ino;
 }
 

@@ -4,7 +4,8 @@
  *
  * A place is a socket's path. Who holds the lock on the pid file beside it (PATH.pid) is the
  * supervisor of that place; only the holder touches the socket file. The socket is either made here
- * or handed down by a service manager (sd_listen_fds(3)), which then owns its file.
+ * or handed down by a service manager (sd_listen_fds(3)), which then owns its file. One that was made here and is kept
+ * for a successor (store.h) stays, and so does its file: who attaches meanwhile waits for that successor.
  */
 #ifndef RATION_SUPERVISOR_PLACE_H
 #define RATION_SUPERVISOR_PLACE_H
@@ -13,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+struct handed;
 struct pidfh;
 
 struct place {
@@ -28,7 +30,7 @@ struct place {
 /*
  * Returns 0 or the status to exit with (EX_TEMPFAIL: another supervisor runs), after logging why.
  */
-int place_take(struct place *place, const struct sockaddr_un *address);
+int place_take(struct place *place, const struct sockaddr_un *address, struct handed *handed);
 
 /*
  * Stop listening, remove what place_take() made. Harmless on a place that was not (wholly) taken.

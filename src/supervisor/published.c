@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <ration/ration.h>
@@ -238,13 +239,15 @@ static int seal(struct published *p, const struct policy *policy, const struct p
 	if (result < 0)
 		return result;
 	p->size = policy->size;
-	return memory_map_policy(p->fd, p->size, &p->blob);
+	result = memory_make_sealed("ration-names", p->names, p->n_names * sizeof(*p->names),
+				    &p->names_fd);
+	return result < 0 ? result : memory_map_policy(p->fd, p->size, &p->blob);
 }
 
 int published_make(struct published *ret, const struct published_from *from, uint64_t generation,
 		   policy_report *report, void *user)
 {
-	struct published p = {.fd = -1};
+	struct published p = {.fd = -1, .names_fd = -1};
 	struct policy policy;
 	int result = policy_compile_over(from->path, from->overlays, from->n_overlays, generation,
 					 from->hash_key, report, user, &policy);
@@ -260,14 +263,87 @@ int published_make(struct published *ret, const struct published_from *from, uin
 	return result;
 }
 
+/* --- taking over --- */
+
+static bool name_fits(const struct limit_name *name, const struct blob *blob)
+{
+	return memchr(name->name, '\0', sizeof(name->name)) != NULL &&
+	       (name->limit < blob->n_limits || name->limit == BLOB_NO_INDEX);
+}
+
+static int read_names(struct published *p)
+{
+	struct stat st;
+	uint64_t size;
+
+	if (fstat(p->names_fd, &st) < 0)
+		return -errno;
+	size = (uint64_t)st.st_size;
+	if (size % sizeof(*p->names) != 0 || size / sizeof(*p->names) < p->blob.n_limits)
+		return RATION_EPOLICY;
+	p->names = malloc(size + 1);
+	if (!p->names)
+		return -ENOMEM;
+	if (pread(p->names_fd, p->names, size, 0) != (ssize_t)size)
+		return RATION_EPOLICY;
+	p->n_names = (uint32_t)(size / sizeof(*p->names));
+	for (uint32_t i = 0; i < p->n_names; i++) {
+		if (!name_fits(&p->names[i], &p->blob))
+			return RATION_EPOLICY;
+	}
+	return 0;
+}
+
+int published_adopt(struct published *ret, int fd, int names_fd)
+{
+	struct published p = {.fd = fd, .names_fd = names_fd};
+	struct stat st;
+	int result = fstat(fd, &st) < 0 ? -errno : 0;
+
+	p.size = result == 0 ? (uint64_t)st.st_size : 0;
+	if (result == 0)
+		result = memory_map_policy(fd, p.size, &p.blob);
+	if (result == 0)
+		result = read_names(&p);
+	if (result == 0)
+		result = find_parts(&p, &p.blob);
+	if (result < 0)
+		published_free(&p);
+	else
+		*ret = p;
+	return result;
+}
+
+static void ignore_message(void *user, const struct policy_message *message)
+{
+	(void)user, (void)message;
+}
+
+/* Compiled as if it were the same generation, it is the same to the byte. */
+bool published_is_current(const struct published *published, const struct published_from *from)
+{
+	const uint64_t generation = published->blob.header->generation;
+	struct published again;
+	bool same;
+
+	if (published_make(&again, from, generation, ignore_message, NULL) != 0)
+		return false;
+	same = again.size == published->size &&
+	       memcmp(again.blob.header, published->blob.header, again.size) == 0;
+	published_free(&again);
+	return same;
+}
+
 void published_free(struct published *published)
 {
 	if (published->fd >= 0)
 		close(published->fd);
+	if (published->names_fd >= 0)
+		close(published->names_fd);
 	memory_unmap_policy(&published->blob);
 	free(published->names);
 	free(published->in_parts);
-	*published = (struct published){.fd = -1};
+	*published = (struct published){.fd = -1, .names_fd = -1};
 }
 
 const struct limit_name *published_name(const struct published *published, const char *name)

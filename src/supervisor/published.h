@@ -36,7 +36,8 @@ struct limit_name {
 };
 
 struct published {
-	int fd; /* sealed memfd */
+	int fd;       /* sealed memfd */
+	int names_fd; /* a copy of names, likewise: for a successor */
 	uint64_t size;
 	struct blob blob;         /* our own mapping of it; header NULL: none */
 	struct limit_name *names; /* sorted */
@@ -63,6 +64,12 @@ struct published_from {
  */
 int published_make(struct published *ret, const struct published_from *from, uint64_t generation,
 		   policy_report *report, void *user);
+
+/* What a predecessor published. Takes both descriptors over. 0; RATION_EPOLICY: it does not fit this build; -errno. */
+int published_adopt(struct published *ret, int fd, int names_fd);
+
+/* Whether the file still compiles to what is published. */
+bool published_is_current(const struct published *published, const struct published_from *from);
 
 void published_free(struct published *published);
 

@@ -48,7 +48,8 @@ static void wake_waiters(struct supervisor *s)
 
 /*
  * Order: buckets first, then the policy into every socket, then the word that makes workers look
- * there, and last those who sleep.
+ * there, and last those who sleep. If we are killed before the ledger has the new one, it did not happen: a successor
+ * compiles it again, under a number of its own.
  */
 static void publish(struct supervisor *s, struct published *policy)
 {
@@ -57,10 +58,16 @@ static void publish(struct supervisor *s, struct published *policy)
 	struct patrol_counts counts;
 	uint32_t waiting;
 
+	/* From here on this generation may be in buckets and sockets: no successor may make another one of that number. */
+	shm_store(&s->ledger.head->used, generation);
+	takeover_keep(policy);
 	s->policy = *policy;
 	counts = patrol_all(s, &before);
-	published_free(&before);
 	waiting = roster_tell(s);
+	/* A successor that is not there yet goes by this one. */
+	shm_store(&s->ledger.head->generation, generation);
+	takeover_drop(&before);
+	published_free(&before);
 	/* Pairs with the acquire load in workers: who sees it finds the packet in the socket. */
 	shm_store(&s->seg.control->policy_generation, generation);
 	wake_waiters(s);
@@ -85,13 +92,13 @@ int reload_with(struct supervisor *s, policy_report *report, void *user)
 		.path = s->options->policy,
 		.overlays = s->overlays.overlay,
 		.n_overlays = s->overlays.n,
-		.hash_key = s->hash_key,
+		.hash_key = s->ledger.head->hash_key,
 		.before = &s->policy,
 		.now = supervisor_now(s),
 	};
 	struct published next;
 	const int result =
-		published_make(&next, &from, s->policy.blob.header->generation + 1, report, user);
+		published_make(&next, &from, shm_load(&s->ledger.head->used) + 1, report, user);
 
 	if (result == 0)
 		publish(s, &next);

@@ -45,10 +45,30 @@ static void wake_waiters(void *user, uint32_t bucket)
 	client_wake(&s->seg, bucket, supervisor_now(s), false);
 }
 
+static void store_drop_worker(const struct supervisor *s, uint32_t slot)
+{
+	char name[STORE_NAME_MAX];
+
+	store_name_worker(name, slot, s->ledger.workers[slot].incarnation);
+	store_drop(name);
+}
+
+static void store_put_worker(const struct supervisor *s, uint32_t slot)
+{
+	const struct ledger_worker *worker = &s->ledger.workers[slot];
+	const int fds[2] = {worker->socket, worker->pidfd};
+	char name[STORE_NAME_MAX];
+
+	store_name_worker(name, slot, worker->incarnation);
+	store_put(name, fds, 2);
+}
+
 static void reap(struct supervisor *s, uint32_t slot, const char *why)
 {
 	struct watch *watch = &s->watches[slot];
-	const struct ledger_worker worker = s->ledger.workers[slot];
+	const struct ledger_worker *entry = &s->ledger.workers[slot];
+	const int32_t pid = entry->pid;
+	const uint32_t uid = entry->uid;
 
 	watch->socket = sd_event_source_disable_unref(watch->socket);
 	watch->pidfd = sd_event_source_disable_unref(watch->pidfd);
@@ -56,8 +76,9 @@ static void reap(struct supervisor *s, uint32_t slot, const char *why)
 	events_drain(s);
 	worker_reap_telling(&s->seg, slot, supervisor_now(s), wake_waiters, s);
 	ledger_take_back(&s->ledger, slot);
-	log_event(LOG_INFO, "%s slot=%u pid=%d uid=%u workers=%u", why, slot, worker.pid,
-		  worker.uid, s->ledger.n_taken);
+	store_drop_worker(s, slot);
+	log_event(LOG_INFO, "%s slot=%u pid=%d uid=%u workers=%u", why, slot, pid, uid,
+		  s->ledger.n_taken);
 }
 
 /* A process that says goodbye and exits may be seen dead before its goodbye is heard. */
@@ -159,6 +180,8 @@ static int watch_worker(struct supervisor *s, uint32_t slot)
 		return result;
 	/* Death first: then the socket's end needs no guessing. */
 	sd_event_source_set_priority(watch->pidfd, SD_EVENT_PRIORITY_NORMAL - 1);
+	if (worker->socket < 0)
+		return 0;
 	return sd_event_add_io(s->event, &watch->socket, worker->socket, EPOLLIN, on_socket, watch);
 }
 
@@ -214,6 +237,7 @@ int roster_add(struct supervisor *s, int socket, const struct peer *peer, int pi
 	if (!ledger_give(&s->ledger, peer, pidfd, socket, &slot))
 		return refuse(refusal, RATION_EWORKERS, "all %u worker slots are taken",
 			      s->ledger.n_workers);
+	store_put_worker(s, slot);
 	enter_state(s, slot);
 	s->ledger.workers[slot].policy_sent = s->policy.blob.header->generation;
 	result = watch_worker(s, slot);
@@ -230,6 +254,19 @@ int roster_add(struct supervisor *s, int socket, const struct peer *peer, int pi
 	log_event(LOG_INFO, "attached slot=%u pid=%d uid=%u gid=%u workers=%u", slot,
 		  (int)peer->pid, peer->uid, peer->gid, s->ledger.n_taken);
 	return 0;
+}
+
+int roster_adopt(struct supervisor *s, uint32_t slot, int socket, int pidfd)
+{
+	struct ledger_worker *worker = &s->ledger.workers[slot];
+
+	worker->socket = socket;
+	worker->pidfd = pidfd;
+	if (pidfd < 0 || pidfd_dead(pidfd)) {
+		reap_gone(s, slot);
+		return 0;
+	}
+	return watch_worker(s, slot);
 }
 
 int roster_show(struct supervisor *s, int socket, struct refusal *refusal)

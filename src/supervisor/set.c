@@ -75,6 +75,16 @@ int overlays_put(struct overlays *o, const struct wire_set *set)
 	return 0;
 }
 
+void overlays_take(struct overlays *o, const struct ledger_overlays *left)
+{
+	o->n = 0;
+	for (uint32_t i = 0; i < left->n && i < OVERLAYS_MAX; i++) {
+		if (overlay_sound(&left->text[i]))
+			o->text[o->n++] = left->text[i];
+	}
+	point(o);
+}
+
 /* The first error stands for all: they go into the log as well. */
 static void keep_first(void *user, const struct policy_message *m)
 {
@@ -115,8 +125,10 @@ int set_number(struct supervisor *s, const struct peer *peer, const struct wire_
 	result = put(&s->overlays, set, refusal);
 	if (result == 0)
 		result = reload_with(s, keep_first, refusal);
-	if (result == 0)
+	if (result == 0) {
 		point(&s->overlays); /* it is not wanted anew by each reload */
+		ledger_set_overlays(&s->ledger, s->overlays.text, s->overlays.n);
+	}
 	if (result == 0) {
 		log_event(LOG_NOTICE, "set tenant=\"%s\" vendor=%s limit=%s number=%s uid=%u",
 			  set->tenant, set->vendor, set->limit, set->number, peer->uid);

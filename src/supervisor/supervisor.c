@@ -30,10 +30,11 @@ static int failed(const char *what, int error)
 
 static int load_first_policy(struct supervisor *s)
 {
-	const struct published_from from = {.path = s->options->policy, .hash_key = s->hash_key};
+	uint64_t *key = s->ledger.head->hash_key;
+	const struct published_from from = {.path = s->options->policy, .hash_key = key};
 	int result;
 
-	if (getrandom(s->hash_key, sizeof(s->hash_key), 0) != sizeof(s->hash_key))
+	if (getrandom(key, sizeof(s->ledger.head->hash_key), 0) != sizeof(s->ledger.head->hash_key))
 		return failed("getrandom", -errno);
 	result = published_make(&s->policy, &from, 1, reload_message, NULL);
 	if (result == 0)
@@ -117,27 +118,63 @@ static int open_reader(int fd)
 	return fd < 0 ? -errno : fd;
 }
 
-static int make_memory(struct supervisor *s)
+/* The last slot is ours, to make buckets. */
+static int make_ledger(struct supervisor *s)
 {
-	const struct seg_config *config = &s->options->config;
-	struct seg_config with_ours = *config;
+	struct seg_config config = s->options->config;
 	int result;
 
-	with_ours.workers++; /* the last slot is ours, to make buckets */
-	s->maker = config->workers;
-	result = memory_make_state(&with_ours, clock_boot_ns(), &s->state_fd, &s->seg);
+	config.workers++;
+	result = ledger_make(&s->ledger, &config, clock_boot_ns());
+	return result < 0 ? failed("ledger", result) : 0;
+}
+
+static int make_memory(struct supervisor *s)
+{
+	struct ledger_head *head = s->ledger.head;
+	const uint64_t generation = s->policy.blob.header->generation;
+	const int result = memory_make_state(&head->config, head->epoch_ns, &s->state_fd, &s->seg);
 
 	if (result < 0)
 		return failed("state-memory", result);
+	head->config.extents = s->seg.n_extents;
+	head->config.queues = s->seg.n_queues;
+	shm_store(&head->used, generation);
+	shm_store(&head->generation, generation);
+	shm_store(&s->seg.control->policy_generation, generation);
+	return 0;
+}
+
+/* The ledger last: a successor that gets one has all of it. */
+static void keep_for_successor(const struct supervisor *s)
+{
+	store_put("state", &s->state_fd, 1);
+	takeover_keep(&s->policy);
+	store_put("ledger", &s->ledger.fd, 1);
+}
+
+static int begin(struct supervisor *s)
+{
+	int status = make_ledger(s);
+
+	if (status == 0)
+		status = load_first_policy(s);
+	if (status == 0)
+		status = make_memory(s);
+	if (status == 0)
+		keep_for_successor(s);
+	return status;
+}
+
+/* What is only ours, whether or not the memory was somebody else's before. */
+static int complete(struct supervisor *s)
+{
+	s->maker = s->ledger.n_workers;
 	s->state_reader_fd = open_reader(s->state_fd);
 	if (s->state_reader_fd < 0)
 		return failed("open-state-for-reading", s->state_reader_fd);
-	s->watches = calloc(config->workers, sizeof(*s->watches));
-	result = s->watches ? ledger_make(&s->ledger, config->workers) : -ENOMEM;
-	if (result < 0)
-		return failed("ledger", result);
-	shm_store(&s->seg.control->policy_generation, s->policy.blob.header->generation);
-	return 0;
+	s->watches = calloc(s->ledger.n_workers + 1u, sizeof(*s->watches));
+	return s->watches ? 0 : failed("watches", -ENOMEM);
 }
 
 static int make_loop(struct supervisor *s)
@@ -161,17 +198,31 @@ static int make_loop(struct supervisor *s)
 	return result < 0 ? failed("event-loop", result) : 0;
 }
 
-static int start(struct supervisor *s)
+static int start_with(struct supervisor *s, struct handed *handed)
 {
-	int status = place_take(&s->place, &s->options->address);
+	int status = place_take(&s->place, &s->options->address, handed);
 
 	raise_descriptor_limit(s);
 	if (status == 0)
-		status = load_first_policy(s);
+		status = handed_has(handed, "ledger") ? takeover(s, handed) : begin(s);
 	if (status == 0)
-		status = make_memory(s);
+		status = complete(s);
 	if (status == 0)
 		status = make_loop(s);
+	if (status == 0 && s->took_over)
+		status = takeover_finish(s, handed) < 0 ? EX_OSERR : 0;
+	return status;
+}
+
+static int start(struct supervisor *s)
+{
+	struct handed handed;
+	int status = handed_take(&handed);
+
+	if (status < 0)
+		return failed("handed-down", status);
+	status = start_with(s, &handed);
+	handed_free(&handed, status == 0);
 	if (status != 0)
 		return status;
 	log_event(LOG_NOTICE,
@@ -222,7 +273,8 @@ int supervisor_run(struct supervisor *s, const struct options *options)
 		.metrics = {.socket = -1},
 		.state_fd = -1,
 		.state_reader_fd = -1,
-		.policy = {.fd = -1},
+		.policy = {.fd = -1, .names_fd = -1},
+		.ledger = {.fd = -1},
 	};
 	block_signals();
 	status = start(s);

@@ -7,6 +7,7 @@
  * add a second way to wait for them.
  *
  *	place		where workers find us
+ *	store		what is kept for a successor, and takeover: being one
  *	greet		connections that have not yet said who they are
  *	ledger		who the workers are
  *	roster		giving slots, death, detach, telling workers of a new policy
@@ -34,6 +35,7 @@
 #include "supervisor/place.h"
 #include "supervisor/published.h"
 #include "supervisor/set.h"
+#include "supervisor/store.h"
 
 #define GREETINGS_MAX 64u /* connections that have not yet greeted; the oldest makes room */
 
@@ -74,7 +76,6 @@ struct supervisor {
 	sd_event *event;
 	struct place place;
 	sd_event_source *listening;
-	uint64_t hash_key[2];
 	uint32_t maker; /* worker slot of our own, to make buckets */
 	int state_fd;
 	int state_reader_fd; /* the same, opened read-only: for observers */
@@ -91,10 +92,9 @@ struct supervisor {
 	struct patrol patrol;
 	struct events events;
 	struct metrics metrics;
-	struct wall wall;
 	enum wall_event wall_said; /* the last one, so that each is logged once */
-	int64_t wall_latest;       /* for wallclock_latest() */
-	int status;                /* to exit with */
+	bool took_over;
+	int status; /* to exit with */
 };
 
 /* Serve until told to stop. Returns the status to exit with. */
@@ -108,7 +108,20 @@ int greet_start(struct supervisor *s);
 void greet_resume(struct supervisor *s);
 void greet_stop(struct supervisor *s);
 
+/* --- takeover.c --- */
+
+/* Have a policy kept for a successor; and not any more. */
+void takeover_keep(const struct published *policy);
+void takeover_drop(const struct published *policy);
+/* Go on with what a predecessor left. 0, or the status to exit with after logging why. */
+int takeover(struct supervisor *s, struct handed *handed);
+/* The workers' descriptors, once the loop is there; and a policy that was changed meanwhile. */
+int takeover_finish(struct supervisor *s, struct handed *handed);
+
 /* --- roster.c --- */
+
+/* Watch a worker that a predecessor let in. The descriptors are the roster's from here on; -1: it is not there. */
+int roster_adopt(struct supervisor *s, uint32_t slot, int socket, int pidfd);
 
 /* Why somebody is not let in. */
 struct refusal {

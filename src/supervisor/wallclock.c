@@ -39,22 +39,23 @@ static void say(enum wall_event event, int64_t ahead)
 static void publish(struct supervisor *s)
 {
 	/* Nothing is published by it but itself. */
-	shm_store(&s->seg.control->wall_offset, (uint64_t)s->wall.offset);
+	shm_store(&s->seg.control->wall_offset, (uint64_t)s->ledger.head->wall.offset);
 }
 
 int64_t wallclock_latest(struct supervisor *s)
 {
-	const int64_t wall = (int64_t)(supervisor_now(s) / TICKS_PER_NS) + s->wall.offset;
+	const int64_t wall =
+		(int64_t)(supervisor_now(s) / TICKS_PER_NS) + s->ledger.head->wall.offset;
 
-	if (wall > s->wall_latest)
-		s->wall_latest = wall;
-	return s->wall_latest;
+	if (wall > s->ledger.head->wall_latest)
+		s->ledger.head->wall_latest = wall;
+	return s->ledger.head->wall_latest;
 }
 
 /* Only we write this word. */
 static void mend_offset(struct supervisor *s)
 {
-	if (shm_load(&s->seg.control->wall_offset) == (uint64_t)s->wall.offset)
+	if (shm_load(&s->seg.control->wall_offset) == (uint64_t)s->ledger.head->wall.offset)
 		return;
 	publish(s);
 	shm_add(&s->seg.control->repaired, 1);
@@ -64,12 +65,12 @@ static void mend_offset(struct supervisor *s)
 
 void wallclock_look(struct supervisor *s)
 {
-	const int64_t is = found(s), ahead = is - s->wall.offset;
+	const int64_t is = found(s), ahead = is - s->ledger.head->wall.offset;
 	enum wall_event event;
 
 	mend_offset(s);
 	(void)wallclock_latest(s); /* before it may be set back */
-	event = wall_follow(&s->wall, is, supervisor_now(s));
+	event = wall_follow(&s->ledger.head->wall, is, supervisor_now(s));
 	publish(s);
 	if (event != s->wall_said && event != WALL_STEADY && event != WALL_WAITS)
 		say(event, ahead);
@@ -78,11 +79,11 @@ void wallclock_look(struct supervisor *s)
 
 void wallclock_confirm(struct supervisor *s)
 {
-	const int64_t is = found(s), ahead = is - s->wall.offset;
+	const int64_t is = found(s), ahead = is - s->ledger.head->wall.offset;
 
-	if (s->wall.jumped_at == 0)
+	if (s->ledger.head->wall.jumped_at == 0)
 		return;
-	wall_confirm(&s->wall, is, supervisor_now(s));
+	wall_confirm(&s->ledger.head->wall, is, supervisor_now(s));
 	publish(s);
 	say(WALL_CONFIRMED, ahead);
 	s->wall_said = WALL_CONFIRMED;
@@ -90,7 +91,7 @@ void wallclock_confirm(struct supervisor *s)
 
 int64_t wallclock_ahead(const struct supervisor *s)
 {
-	return s->wall.offset - found(s);
+	return s->ledger.head->wall.offset - found(s);
 }
 
 static int arm(int timer)
@@ -133,7 +134,8 @@ int wallclock_start(struct supervisor *s)
 {
 	const int timer = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
 
-	s->wall = wall_begin(found(s), supervisor_now(s));
+	if (!s->took_over)
+		s->ledger.head->wall = wall_begin(found(s), supervisor_now(s));
 	publish(s);
 	return timer < 0 ? -errno : watch(s, timer);
 }
