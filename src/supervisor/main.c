@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sysexits.h>
 
+#include "supervisor/keeper.h"
 #include "supervisor/supervisor.h"
 
 /* For people: the form that editors and compilers' users know. */
@@ -52,5 +53,7 @@ int main(int argc, char **argv)
 	if (options.check)
 		return check(&options);
 	log_open();
+	if (options.keep)
+		return keeper_run(&options, argc, argv);
 	return supervisor_run(&supervisor, &options);
 }

@@ -142,6 +142,13 @@ static int set_check(struct options *o, const char *value)
 	return 0;
 }
 
+static int set_keep(struct options *o, const char *value)
+{
+	(void)value;
+	o->keep = true;
+	return 0;
+}
+
 static int print_help(struct options *o, const char *value);
 
 static int print_version(struct options *o, const char *value)
@@ -167,6 +174,7 @@ static const struct {
 	{"allow-group", 0, "GROUP", allow_group, "the same for a group (ration, if it exists)"},
 	{"metrics", 0, "WHERE", set_metrics, "figures for Prometheus: ADDRESS:PORT, unix:/PATH"},
 	{"metrics-tenants", 0, "N", set_metrics_tenants, "also for each of up to N tenants"},
+	{"keep", 0, NULL, set_keep, "stay, and replace a rationd that dies: without systemd"},
 	{"check", 'n', NULL, set_check, "check policy and options, then exit"},
 	{"help", 'h', NULL, print_help, "show this"},
 	{"version", 'V', NULL, print_version, "show the version"},

@@ -22,6 +22,7 @@ struct options {
 	const char *metrics;      /* where figures are to be had; NULL: nowhere of our own */
 	uint32_t metrics_tenants; /* rows for tenants */
 	bool check;
+	bool keep;  /* be the keeper (keeper.h) */
 	bool leave; /* --help, --version: all is said */
 };
 

@@ -92,7 +92,7 @@ static int take_activated(struct place *place, struct handed *handed)
 
 /* --- a socket of our own --- */
 
-static int make_directory(const char *socket_path)
+int place_directory(const char *socket_path)
 {
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char *slash;
@@ -198,7 +198,7 @@ int place_take(struct place *place, const struct sockaddr_un *address, struct ha
 	*place = (struct place){.address = *address, .socket = -1, .metrics = -1};
 	status = take_activated(place, handed);
 	if (status == 0 && !place->activated)
-		status = make_directory(place->address.sun_path);
+		status = place_directory(place->address.sun_path);
 	if (status == 0)
 		status = lock(place);
 	if (status == 0 && !place->activated)

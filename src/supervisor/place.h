@@ -32,6 +32,9 @@ struct place {
  */
 int place_take(struct place *place, const struct sockaddr_un *address, struct handed *handed);
 
+/* Make the directory that a socket is to be in, if it is not there. 0 or the status to exit with. */
+int place_directory(const char *socket_path);
+
 /*
  * Stop listening, remove what place_take() made. Harmless on a place that was not (wholly) taken.
  */
