@@ -481,6 +481,16 @@ Test(takeover, what_never_worked_is_not_tried_again)
 	rationd_stop(&r);
 }
 
+/* A notice on its way has one open for a moment, also while we counted first. */
+static void expect_at_most(pid_t pid, int n)
+{
+	const struct timespec pause = {.tv_nsec = 2000000};
+
+	for (int i = 0; i < 5000 && count_fds(pid) > n; i++)
+		nanosleep(&pause, NULL);
+	cr_expect_leq(count_fds(pid), n);
+}
+
 Test(takeover, descriptors_do_not_pile_up)
 {
 	struct rationd r;
@@ -495,7 +505,7 @@ Test(takeover, descriptors_do_not_pile_up)
 	keeper_goes_on(&r, 1);
 	supervisor = count_fds(supervisor_of(&r));
 	keeper = count_fds(r.pid);
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		w = worker_start(&r);
 		worker_end(&w);
 		rationd_expect_log(&r, "event=left", i + 2);
@@ -503,7 +513,7 @@ Test(takeover, descriptors_do_not_pile_up)
 		kill_supervisor(&r);
 		keeper_goes_on(&r, i + 2);
 	}
-	expect_fds(supervisor_of(&r), supervisor);
-	expect_fds(r.pid, keeper);
+	expect_at_most(supervisor_of(&r), supervisor);
+	expect_at_most(r.pid, keeper);
 	rationd_stop(&r);
 }

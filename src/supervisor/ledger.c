@@ -92,30 +92,40 @@ static void forget_descriptors(struct ledger *ledger)
 	}
 }
 
+/* NULL: *ret_result says why. */
+static struct ledger_head *map(int fd, int *ret_result)
+{
+	struct stat st;
+	uint64_t size;
+	void *mem;
+
+	*ret_result = fstat(fd, &st) < 0 ? -errno : 0;
+	if (*ret_result < 0)
+		return NULL;
+	size = (uint64_t)st.st_size;
+	*ret_result = RATION_ECORRUPT;
+	if (size < sizeof(struct ledger_head))
+		return NULL;
+	*ret_result = memory_map_fixed(fd, size, &mem);
+	if (*ret_result < 0)
+		return NULL;
+	*ret_result = judge(mem, size);
+	if (*ret_result == 0)
+		return mem;
+	munmap(mem, size);
+	return NULL;
+}
+
 int ledger_adopt(struct ledger *ledger, int fd)
 {
-	const struct ledger_head *head;
-	struct stat st;
-	void *mem = NULL;
-	uint64_t size = 0;
-	int result = fstat(fd, &st) < 0 ? -errno : 0;
+	int result;
+	struct ledger_head *head = map(fd, &result);
 
-	if (result == 0)
-		size = (uint64_t)st.st_size;
-	if (result == 0 && size < sizeof(*head))
-		result = RATION_ECORRUPT;
-	if (result == 0)
-		result = memory_map_fixed(fd, size, &mem);
-	head = mem;
-	if (result == 0)
-		result = judge(head, size);
-	if (result < 0 && mem)
-		munmap(mem, size);
-	if (result < 0) {
+	if (!head) {
 		close(fd);
 		return result;
 	}
-	view(ledger, fd, mem, head->n_workers);
+	view(ledger, fd, head, head->n_workers);
 	forget_descriptors(ledger);
 	return 0;
 }
