@@ -24,6 +24,6 @@ fi
 
 # 0 is a locked cell, 10 the whole machine.
 for unit in "$dir"/units/*.service; do
-	systemd-analyze security --no-pager --offline=yes --threshold=20 "$unit" | tail -n 1 || status=1
+	systemd-analyze security --no-pager --offline=yes --threshold=15 "$unit" | tail -n 1 || status=1
 done
 exit $status

@@ -153,10 +153,12 @@ static void keep_for_successor(const struct supervisor *s)
 	store_put("ledger", &s->ledger.fd, 1);
 }
 
-static int begin(struct supervisor *s)
+static int begin(struct supervisor *s, struct handed *handed)
 {
 	int status = make_ledger(s);
 
+	/* Parts of a start that was killed. They have the names of what is made now. */
+	handed_free(handed, true);
 	if (status == 0)
 		status = load_first_policy(s);
 	if (status == 0)
@@ -203,8 +205,10 @@ static int start_with(struct supervisor *s, struct handed *handed)
 	int status = place_take(&s->place, &s->options->address, handed);
 
 	raise_descriptor_limit(s);
-	if (status == 0)
-		status = handed_has(handed, "ledger") ? takeover(s, handed) : begin(s);
+	if (status == 0 && handed_has(handed, "ledger"))
+		status = takeover(s, handed);
+	else if (status == 0)
+		status = begin(s, handed);
 	if (status == 0)
 		status = complete(s);
 	if (status == 0)
