@@ -11,6 +11,7 @@
 
 #include "shm/blob.h"
 #include "shm/chain.h"
+#include "shm/index.h"
 #include "shm/layout.h"
 
 /*
@@ -71,6 +72,17 @@ struct hash128 client_identity(const struct blob *blob, uint32_t limit,
 /* The same of a gate (shm/gate.h): which fields it is counted per, and their values. */
 struct hash128 client_gate_identity(const struct blob *blob, uint32_t scope,
 				    const char *const field[KEY_FIELDS]);
+
+/* Make the gate of these fields, open, or find it. slot: that of the maker, who makes one at a time. now: ticks. */
+enum index_result client_gate_make(struct seg *seg, uint32_t slot, const struct blob *blob,
+				   uint32_t scope, const char *const field[KEY_FIELDS],
+				   uint64_t now, struct bucket_ref *ret_gate);
+
+/* The same for the view (shm/view.h) of a bucket, which is that of this limit for these fields. */
+enum index_result client_view_make(struct seg *seg, uint32_t slot, const struct blob *blob,
+				   uint32_t limit, const char *const field[KEY_FIELDS],
+				   struct hash128 bucket, uint64_t now,
+				   struct bucket_ref *ret_view);
 
 /* The socket that ration_attach(NULL, ...) would use: the first of its places that exists, else the
  * last. */

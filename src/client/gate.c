@@ -173,12 +173,12 @@ void gates_abandoned(struct ration *ration, const struct ration_ticket *ticket)
 
 /* --- making one --- */
 
-static enum index_result insert(struct ration *ration, const struct blob *blob, uint32_t scope,
-				const char *const field[KEY_FIELDS], struct bucket_ref *ret_gate)
+enum index_result client_gate_make(struct seg *seg, uint32_t slot, const struct blob *blob,
+				   uint32_t scope, const char *const field[KEY_FIELDS],
+				   uint64_t now, struct bucket_ref *ret_gate)
 {
-	struct bucket_spec spec = gate_spec(client_now(ration));
-	char name[RATION_NAME_MAX + sizeof("/(block)")];
-	enum index_result result;
+	struct bucket_spec spec = gate_spec(now);
+	char name[RATION_KEY_MAX + sizeof("/(block)")];
 
 	snprintf(name, sizeof(name), "%s/(block)", field[KEY_VENDOR]);
 	spec.identity = client_gate_identity(blob, scope, field);
@@ -188,10 +188,19 @@ static enum index_result insert(struct ration *ration, const struct blob *blob, 
 		if (scope & 1u << i)
 			spec.names[NAME_TENANT + i] = field[i];
 	}
+	return index_insert(seg, slot, &spec, ret_gate);
+}
+
+static enum index_result insert(struct ration *ration, const struct blob *blob, uint32_t scope,
+				const char *const field[KEY_FIELDS], struct bucket_ref *ret_gate)
+{
+	enum index_result result;
+
 	/* One insert at a time for each slot. */
 	if (atomic_flag_test_and_set(&ration->inserting))
 		return INDEX_AGAIN;
-	result = index_insert(&ration->seg, atomic_load(&ration->slot), &spec, ret_gate);
+	result = client_gate_make(&ration->seg, atomic_load(&ration->slot), blob, scope, field,
+				  client_now(ration), ret_gate);
 	atomic_flag_clear(&ration->inserting);
 	return result;
 }

@@ -31,22 +31,14 @@ bool client_view_find(const struct ration *ration, struct bucket_ref bucket,
 	       index_find(&ration->seg, view_identity(identity), ret_view) == INDEX_FOUND;
 }
 
-bool client_view(struct ration *ration, const char *const field[KEY_FIELDS],
-		 const struct blob *blob, uint32_t limit, struct bucket_ref bucket,
-		 struct bucket_ref *ret_view)
+enum index_result client_view_make(struct seg *seg, uint32_t slot, const struct blob *blob,
+				   uint32_t limit, const char *const field[KEY_FIELDS],
+				   struct hash128 bucket, uint64_t now, struct bucket_ref *ret_view)
 {
 	const struct blob_limit *l = &blob->limits[limit];
-	uint64_t now = client_now(ration);
+	struct bucket_spec spec = view_spec(bucket, &now);
 	char name[LIMIT_NAME_SIZE];
-	struct hash128 identity;
-	struct bucket_spec spec;
-	enum index_result result;
 
-	if (!identity_of(ration, bucket, &identity))
-		return false;
-	if (index_find(&ration->seg, view_identity(identity), ret_view) == INDEX_FOUND)
-		return true;
-	spec = view_spec(identity, &now);
 	limit_name(blob, l, name, sizeof(name));
 	spec.scope = l->scope;
 	spec.names[NAME_LIMIT] = name;
@@ -54,10 +46,25 @@ bool client_view(struct ration *ration, const char *const field[KEY_FIELDS],
 		if (l->scope & 1u << i)
 			spec.names[NAME_TENANT + i] = field[i];
 	}
+	return index_insert(seg, slot, &spec, ret_view);
+}
+
+bool client_view(struct ration *ration, const char *const field[KEY_FIELDS],
+		 const struct blob *blob, uint32_t limit, struct bucket_ref bucket,
+		 struct bucket_ref *ret_view)
+{
+	struct hash128 identity;
+	enum index_result result;
+
+	if (!identity_of(ration, bucket, &identity))
+		return false;
+	if (index_find(&ration->seg, view_identity(identity), ret_view) == INDEX_FOUND)
+		return true;
 	/* One insert at a time for each slot; whoever meets another lets this response go. */
 	if (atomic_flag_test_and_set(&ration->inserting))
 		return false;
-	result = index_insert(&ration->seg, atomic_load(&ration->slot), &spec, ret_view);
+	result = client_view_make(&ration->seg, atomic_load(&ration->slot), blob, limit, field,
+				  identity, client_now(ration), ret_view);
 	atomic_flag_clear(&ration->inserting);
 	return result == INDEX_FOUND;
 }

@@ -616,6 +616,15 @@ bool window_burden(struct seg_hot *hot, uint64_t index, uint64_t units, uint64_t
 
 /* --- looking after --- */
 
+bool window_word(uint64_t numbers, uint64_t word, uint64_t *ret_index, uint64_t *ret_used)
+{
+	if (!numbers_good(numbers))
+		return false;
+	*ret_index = index_of(word, numbers);
+	*ret_used = used_of(word, numbers);
+	return true;
+}
+
 uint64_t window_used(const struct seg_hot *hot, uint64_t index)
 {
 	const uint64_t word = shm_load(&hot->state[index & 1]);

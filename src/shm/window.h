@@ -132,6 +132,9 @@ void window_credit(struct seg *seg, struct bucket_ref bucket, uint64_t index, ui
  */
 bool window_burden(struct seg_hot *hot, uint64_t index, uint64_t units, uint64_t *ret_before);
 
+/* What a state word says, by the numbers that stood beside it. False: they are none. */
+bool window_word(uint64_t numbers, uint64_t word, uint64_t *ret_index, uint64_t *ret_used);
+
 /* Used units of window `index`, for displays. */
 uint64_t window_used(const struct seg_hot *hot, uint64_t index);
 

@@ -19,11 +19,15 @@
 
 #include <ration/ration.h>
 
+#include "policy/scalar.h"
 #include "supervisor/metrics.h"
 
 #define DEFAULT_POLICY  "/etc/ration/policy.yaml"
 #define DEFAULT_BUCKETS 65536u
 #define DEFAULT_WORKERS 256u
+#define DEFAULT_PERIOD  UINT64_C(1000000000)
+#define PERIOD_MIN_NS   UINT64_C(10000000)
+#define PERIOD_MAX_NS   (UINT64_C(3600) * 1000000000)
 
 static int usage_error(const char *what, const char *value)
 {
@@ -135,6 +139,20 @@ static int set_metrics_tenants(struct options *o, const char *value)
 	return set_number(&o->metrics_tenants, value, METRIC_TENANTS_MAX, "--metrics-tenants");
 }
 
+static int set_state_directory(struct options *o, const char *value)
+{
+	o->state_directory = value;
+	return *value ? 0 : usage_error("--state-dir needs a directory, not", value);
+}
+
+static int set_checkpoint_period(struct options *o, const char *value)
+{
+	if (!scalar_duration(value, PERIOD_MAX_NS, &o->checkpoint_period_ns) ||
+	    o->checkpoint_period_ns < PERIOD_MIN_NS)
+		return usage_error("--checkpoint-period needs a time, 10ms to 1h, not", value);
+	return 0;
+}
+
 static int set_check(struct options *o, const char *value)
 {
 	(void)value;
@@ -175,6 +193,8 @@ static const struct {
 	{"metrics", 0, "WHERE", set_metrics, "figures for Prometheus: ADDRESS:PORT, unix:/PATH"},
 	{"metrics-tenants", 0, "N", set_metrics_tenants, "also for each of up to N tenants"},
 	{"keep", 0, NULL, set_keep, "stay, and replace a rationd that dies: without systemd"},
+	{"state-dir", 0, "DIR", set_state_directory, "for checkpoints ($STATE_DIRECTORY)"},
+	{"checkpoint-period", 0, "TIME", set_checkpoint_period, "how often one is made (1s)"},
 	{"check", 'n', NULL, set_check, "check policy and options, then exit"},
 	{"help", 'h', NULL, print_help, "show this"},
 	{"version", 'V', NULL, print_version, "show the version"},
@@ -264,6 +284,15 @@ static int default_socket(struct options *o)
 	return set_socket(o, path);
 }
 
+/* Of a service manager, whose unit names one. */
+static void default_state_directory(struct options *o)
+{
+	const char *named = getenv("STATE_DIRECTORY");
+
+	if (named && *named)
+		o->state_directory = named;
+}
+
 static void default_access(struct options *o)
 {
 	const struct group *entry = getgrnam(SUPERVISOR_GROUP);
@@ -279,10 +308,13 @@ int options_read(struct options *options, int argc, char **argv)
 	*options = (struct options){
 		.policy = DEFAULT_POLICY,
 		.config = {.buckets = DEFAULT_BUCKETS, .workers = DEFAULT_WORKERS},
+		.checkpoint_period_ns = DEFAULT_PERIOD,
 	};
 	status = read_arguments(options, argc, argv);
 	if (status != 0 || options->leave)
 		return status;
+	if (!options->state_directory)
+		default_state_directory(options);
 	if (!options->access_given)
 		default_access(options);
 	return options->address.sun_path[0] ? 0 : default_socket(options);

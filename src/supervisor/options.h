@@ -19,8 +19,10 @@ struct options {
 	struct seg_config config;
 	struct access access;
 	bool access_given;
-	const char *metrics;      /* where figures are to be had; NULL: nowhere of our own */
-	uint32_t metrics_tenants; /* rows for tenants */
+	const char *metrics;         /* where figures are to be had; NULL: nowhere of our own */
+	uint32_t metrics_tenants;    /* rows for tenants */
+	const char *state_directory; /* where checkpoints are; NULL: there are none */
+	uint64_t checkpoint_period_ns;
 	bool check;
 	bool keep;  /* be the keeper (keeper.h) */
 	bool leave; /* --help, --version: all is said */

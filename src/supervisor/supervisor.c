@@ -19,6 +19,8 @@
 
 #include <ration/ration.h>
 
+#include "supervisor/checkpoint_restore.h"
+
 /* Descriptors beside those of workers: listening, memory, event loop, timers, log, /proc. */
 #define SPARE_FDS (GREETINGS_MAX + FOLLOWERS_MAX + 64)
 
@@ -31,7 +33,12 @@ static int failed(const char *what, int error)
 static int load_first_policy(struct supervisor *s)
 {
 	uint64_t *key = s->ledger.head->hash_key;
-	const struct published_from from = {.path = s->options->policy, .hash_key = key};
+	const struct published_from from = {
+		.path = s->options->policy,
+		.hash_key = key,
+		.before = checkpoint_names(s),
+		.now = CHECKPOINT_PAST_NS * TICKS_PER_NS,
+	};
 	int result;
 
 	if (getrandom(key, sizeof(s->ledger.head->hash_key), 0) != sizeof(s->ledger.head->hash_key))
@@ -125,7 +132,7 @@ static int make_ledger(struct supervisor *s)
 	int result;
 
 	config.workers++;
-	result = ledger_make(&s->ledger, &config, clock_boot_ns());
+	result = ledger_make(&s->ledger, &config, clock_boot_ns() - CHECKPOINT_PAST_NS);
 	return result < 0 ? failed("ledger", result) : 0;
 }
 
@@ -163,9 +170,11 @@ static int begin(struct supervisor *s, struct handed *handed)
 		status = load_first_policy(s);
 	if (status == 0)
 		status = make_memory(s);
-	if (status == 0)
-		keep_for_successor(s);
-	return status;
+	if (status != 0)
+		return status;
+	checkpoint_restore(s);
+	keep_for_successor(s);
+	return 0;
 }
 
 /* What is only ours, whether or not the memory was somebody else's before. */
@@ -197,6 +206,8 @@ static int make_loop(struct supervisor *s)
 		result = events_start(s);
 	if (result >= 0)
 		result = metrics_start(s);
+	if (result >= 0)
+		result = checkpoint_start(s);
 	return result < 0 ? failed("event-loop", result) : 0;
 }
 
@@ -205,6 +216,8 @@ static int start_with(struct supervisor *s, struct handed *handed)
 	int status = place_take(&s->place, &s->options->address, handed);
 
 	raise_descriptor_limit(s);
+	if (status == 0)
+		status = checkpoint_load(s);
 	if (status == 0 && handed_has(handed, "ledger"))
 		status = takeover(s, handed);
 	else if (status == 0)
@@ -241,6 +254,7 @@ static int start(struct supervisor *s)
 /* Workers keep their memory and go on; only new ones find nobody. */
 static void stop(struct supervisor *s)
 {
+	checkpoint_stop(s);
 	metrics_stop(s);
 	events_stop(s);
 	roster_stop(s);

@@ -17,6 +17,7 @@
  *	wallclock	which time it is for windows
  *	events		what workers say happened, and who wants to know
  *	metrics		figures for monitoring
+ *	checkpoint	what outlives a reboot
  */
 #ifndef RATION_SUPERVISOR_SUPERVISOR_H
 #define RATION_SUPERVISOR_SUPERVISOR_H
@@ -27,6 +28,7 @@
 #include "client/wall.h"
 #include "shm/layout.h"
 #include "shm/sweep.h"
+#include "supervisor/checkpoint.h"
 #include "supervisor/events.h"
 #include "supervisor/ledger.h"
 #include "supervisor/log.h"
@@ -92,7 +94,8 @@ struct supervisor {
 	struct patrol patrol;
 	struct events events;
 	struct metrics metrics;
-	enum wall_event wall_said; /* the last one, so that each is logged once */
+	struct checkpoint *checkpoint; /* NULL: there is no directory for any */
+	enum wall_event wall_said;     /* the last one, so that each is logged once */
 	bool took_over;
 	int status; /* to exit with */
 };
@@ -183,6 +186,8 @@ struct patrol_counts patrol_all(struct supervisor *s, const struct published *be
 /* --- wallclock.c --- */
 
 int wallclock_start(struct supervisor *s);
+/* Before that: go on by this offset, and from what windows have gone by. */
+void wallclock_resume(struct supervisor *s, int64_t offset, int64_t latest);
 /* See whether the clock was set, and publish what windows are to go by. */
 void wallclock_look(struct supervisor *s);
 /* Whoever asked for a reload has confirmed a clock that was set far forward. */

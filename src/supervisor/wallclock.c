@@ -130,12 +130,19 @@ static int watch(struct supervisor *s, int timer)
 	return result;
 }
 
+void wallclock_resume(struct supervisor *s, int64_t offset, int64_t latest)
+{
+	s->ledger.head->wall = wall_begin(offset, supervisor_now(s));
+	s->ledger.head->wall_latest = latest;
+}
+
 int wallclock_start(struct supervisor *s)
 {
 	const int timer = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+	struct wall *wall = &s->ledger.head->wall;
 
-	if (!s->took_over)
-		s->ledger.head->wall = wall_begin(found(s), supervisor_now(s));
+	if (wall->seen_at == 0)
+		*wall = wall_begin(found(s), supervisor_now(s));
 	publish(s);
 	return timer < 0 ? -errno : watch(s, timer);
 }
