@@ -6,13 +6,15 @@
  * for what is to stand in the file.
  */
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -26,6 +28,7 @@
 #include "shm/saturate.h"
 #include "supervisor/checkpoint_disk.h"
 #include "supervisor/checkpoint_file.h"
+#include "support_random.h"
 #include "support_rationd.h"
 
 #define HEAD                                                                                       \
@@ -166,8 +169,7 @@ static void *read_file(const struct world *w, const char *name, size_t *ret_size
 	return data;
 }
 
-__attribute__((unused)) static void write_file(const struct world *w, const char *name,
-					       const void *data, size_t size)
+static void write_file(const struct world *w, const char *name, const void *data, size_t size)
 {
 	char path[300];
 	int fd;
@@ -178,7 +180,7 @@ __attribute__((unused)) static void write_file(const struct world *w, const char
 	close(fd);
 }
 
-__attribute__((unused)) static void remove_file(const struct world *w, const char *name)
+static void remove_file(const struct world *w, const char *name)
 {
 	char path[300];
 
@@ -186,7 +188,9 @@ __attribute__((unused)) static void remove_file(const struct world *w, const cha
 	cr_assert(unlink(path) == 0 || errno == ENOENT);
 }
 
-/* How many units of a vendor's limit a restore would leave, or -1. */
+#define NOT_THERE INT_MIN
+
+/* How many units of a vendor's limit a restore would leave. */
 static int left_by(const struct checkpoint_file *f, const char *vendor)
 {
 	for (uint32_t i = 0; i < f->header->n_entries; i++) {
@@ -205,18 +209,33 @@ static int left_by(const struct checkpoint_file *f, const char *vendor)
 		}
 		return (int)(1000 - used - ahead);
 	}
-	return -1;
+	return NOT_THERE;
 }
 
-static int left_on_disk(const struct world *w, const char *vendor)
+static int left_in(const struct world *w, const char *name, const char *vendor)
+{
+	struct checkpoint_file f;
+	size_t size;
+	void *data = read_file(w, name, &size);
+	const int left = data && !checkpoint_open(data, size, &f) ? left_by(&f, vendor) : NOT_THERE;
+
+	free(data);
+	return left;
+}
+
+static bool has_kind_on_disk(const struct world *w, uint32_t kind)
 {
 	struct checkpoint_file f;
 	size_t size;
 	void *data = read_file(w, CHECKPOINT_NAME, &size);
-	const int left = data && !checkpoint_open(data, size, &f) ? left_by(&f, vendor) : -1;
+	bool has = false;
 
+	if (data && !checkpoint_open(data, size, &f)) {
+		for (uint32_t i = 0; i < f.header->n_entries; i++)
+			has |= f.entries[i].kind == kind;
+	}
 	free(data);
-	return left;
+	return has;
 }
 
 static void pause_a_little(void)
@@ -224,10 +243,15 @@ static void pause_a_little(void)
 	nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 }
 
+static int left_on_disk(const struct world *w, const char *vendor)
+{
+	return left_in(w, CHECKPOINT_NAME, vendor);
+}
+
 /* Until it says that so much is left, and no more. */
 static void expect_on_disk(const struct world *w, const char *vendor, int least_left, int most_left)
 {
-	int left = -1;
+	int left = NOT_THERE;
 
 	for (int i = 0; i < 12000; i++) {
 		left = left_on_disk(w, vendor);
@@ -308,5 +332,261 @@ Test(checkpoint_rationd, parts_of_classes_are_restored_each_for_itself)
 	cr_expect_eq(n, 400, "%d of the common part", n);
 	n = drain_of(&w, "parts", "recovery");
 	cr_expect_eq(n, 100, "%d of its own", n);
+	end(&w);
+}
+
+Test(checkpoint_rationd, blocks_outlive_a_power_cut)
+{
+	const struct gate_key key = {.tenant = "acme", .vendor = "window"};
+	struct world w;
+
+	begin(&w, policy);
+	cr_assert_eq(take_of(&w, "window", "interactive", 1), 0);
+	cr_assert_eq(gate_close_by_hand(w.ration, &key, UINT64_C(3600000000000)), 0);
+	cr_assert_eq(take_of(&w, "window", "interactive", 1), RATION_DENIED);
+	for (int i = 0; i < 12000 && !has_kind_on_disk(&w, KIND_GATE); i++)
+		pause_a_little();
+	power_cut(&w);
+	boot(&w);
+	cr_expect_eq(take_of(&w, "window", "interactive", 1), RATION_DENIED);
+	cr_expect_eq(gate_lift_by_hand(w.ration, &key), 1);
+	end(&w);
+}
+
+Test(checkpoint_rationd, a_limit_that_counts_otherwise_after_the_reboot_begins_spent)
+{
+	static const char other[] = HEAD
+		"  window:\n    limits:\n"
+		"      - { name: l, kind: window, period: 200d, amount: 1000, scope: [vendor] }\n";
+	struct world w;
+
+	begin(&w, policy);
+	cr_assert_eq(take_of(&w, "window", "interactive", 1), 0);
+	expect_on_disk(&w, "window", 0, 999);
+	power_cut(&w);
+	rationd_write_policy(&w.r, other);
+	boot(&w);
+	cr_expect_eq(drain_of(&w, "window", "interactive"), 0);
+	end(&w);
+}
+
+/* --- wherever the power goes --- */
+
+/*
+ * What is on disk always covers one unit more than was given before that is taken. So whenever it is killed, writing or not,
+ * nothing is given twice.
+ */
+Test(checkpoint_rationd, killed_at_any_time_it_never_gives_twice, .timeout = 120)
+{
+	const char *vendor = kinds[getpid() % 3];
+	struct world w;
+	int given = 0, cuts = 6;
+
+	seed((uint64_t)getpid());
+	begin(&w, policy);
+	for (int cut = 0; cut < cuts; cut++) {
+		for (uint64_t n = 20 + below(60); n > 0; n--) {
+			if (take_of(&w, vendor, "interactive", 1) == 0)
+				given++;
+			expect_on_disk(&w, vendor, -1000, 1000 - given - (given < 1000));
+		}
+		nanosleep(&(struct timespec){.tv_nsec = (long)below(30000000)}, NULL);
+		power_cut(&w);
+		boot(&w);
+	}
+	given += drain_of(&w, vendor, "interactive");
+	cr_expect(given <= 1000, "%s: %d, seed %lu\n%s", vendor, given, seed_used,
+		  rationd_log(&w.r));
+	/* Each cut may cost a little more than a hundredth where it was used fast just then. */
+	cr_expect(given >= 1000 - cuts * 60, "%s: %d, seed %lu", vendor, given, seed_used);
+	end(&w);
+}
+
+/* The file that is there, and the one that is being written beside it, cut off anywhere. */
+Test(checkpoint_rationd, what_is_left_of_a_file_that_was_being_written_is_ignored, .timeout = 120)
+{
+	static const int parts[] = {0, 1, 33, 66, 99, 100};
+	struct world w;
+	size_t size;
+	void *data;
+
+	begin(&w, policy);
+	cr_assert_eq(take_of(&w, "window", "interactive", 500), 0);
+	expect_on_disk(&w, "window", 490, 499);
+	power_cut(&w);
+	data = read_file(&w, CHECKPOINT_NAME, &size);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		write_file(&w, CHECKPOINT_NAME, data, size);
+		write_file(&w, CHECKPOINT_NEW, data, size * (size_t)parts[i] / 100);
+		boot(&w);
+		cr_expect_eq(take_of(&w, "window", "interactive", 501), RATION_DENIED);
+		cr_expect_eq(take_of(&w, "window", "interactive", 480), 0);
+		power_cut(&w);
+	}
+	free(data);
+	boot(&w);
+	end(&w);
+}
+
+/* Between the two renames there is only the one before. It has marks that are further ahead. */
+Test(checkpoint_rationd, damaged_or_cut_off_the_one_before_is_taken, .timeout = 120)
+{
+	struct world w;
+	char *data, *previous;
+	size_t size, previous_size;
+
+	begin(&w, policy);
+	cr_assert_eq(take_of(&w, "window", "interactive", 500), 0);
+	expect_on_disk(&w, "window", 490, 499);
+	for (int i = 0; i < 12000 && left_in(&w, CHECKPOINT_PREVIOUS, "window") == NOT_THERE; i++)
+		pause_a_little();
+	cr_assert_eq(take_of(&w, "window", "interactive", 8), 0);
+	expect_on_disk(&w, "window", 0, 485);
+	power_cut(&w);
+	data = read_file(&w, CHECKPOINT_NAME, &size);
+	previous = read_file(&w, CHECKPOINT_PREVIOUS, &previous_size);
+	cr_assert(data && previous);
+	for (int how = 0; how < 4; how++) {
+		int n;
+
+		data[size / 2] ^= 4;
+		if (how == 0)
+			remove_file(&w, CHECKPOINT_NAME);
+		else
+			write_file(&w, CHECKPOINT_NAME, data, how == 1 ? size : size / (size_t)how);
+		data[size / 2] ^= 4;
+		write_file(&w, CHECKPOINT_PREVIOUS, previous, previous_size);
+		boot(&w);
+		rationd_expect_log(&w.r, "event=checkpoint-previous ", how + 1);
+		n = drain_of(&w, "window", "interactive");
+		cr_expect(n <= 492 && n >= 440, "%d", n);
+		power_cut(&w);
+	}
+	rationd_expect_log(&w.r, "event=checkpoint-refused ", 3);
+	free(data);
+	free(previous);
+	boot(&w);
+	end(&w);
+}
+
+Test(checkpoint_rationd, without_a_good_one_it_says_so_and_starts)
+{
+	static const char rubbish[] = "what is this?";
+	struct world w;
+
+	begin(&w, policy);
+	cr_assert_eq(take_of(&w, "window", "interactive", 500), 0);
+	power_cut(&w);
+	write_file(&w, CHECKPOINT_NAME, rubbish, sizeof(rubbish));
+	write_file(&w, CHECKPOINT_PREVIOUS, "", 0);
+	boot(&w);
+	rationd_expect_log(&w.r, "why=\"cut off\"", 2);
+	rationd_expect_log(&w.r, "event=checkpoint-none ", 2);
+	cr_expect_eq(drain_of(&w, "window", "interactive"), 1000);
+	end(&w);
+}
+
+/* --- trouble with the disk --- */
+
+static void expect_trouble_and_its_end(struct world *w, const char *trouble,
+				       void (*heal)(const struct world *w))
+{
+	cr_assert_eq(take_of(w, "window", "interactive", 100), 0);
+	rationd_expect_log(&w->r, trouble, 1);
+	cr_assert_eq(take_of(w, "window", "interactive", 100), 0);
+	heal(w);
+	rationd_expect_log(&w->r, "event=checkpoint-recovered ", 1);
+	expect_on_disk(w, "window", 0, 799);
+	/* Once, however often it was tried. */
+	rationd_log(&w->r);
+	cr_expect_null(strstr(strstr(w->r.log, "event=checkpoint-failed ") + 1,
+			      "event=checkpoint-failed "));
+}
+
+static void free_the_name(const struct world *w)
+{
+	char path[300];
+
+	snprintf(path, sizeof(path), "%s/%s", w->state, CHECKPOINT_NEW);
+	cr_assert_eq(rmdir(path), 0);
+}
+
+Test(checkpoint_rationd, a_file_that_cannot_be_made_is_told_of_once)
+{
+	struct world w;
+	char path[300];
+
+	begin(&w, policy);
+	snprintf(path, sizeof(path), "%s/%s", w.state, CHECKPOINT_NEW);
+	while (mkdir(path, 0700) < 0)
+		cr_assert_eq(errno, EEXIST);
+	expect_trouble_and_its_end(&w, "event=checkpoint-failed step=open ", free_the_name);
+	end(&w);
+}
+
+static void make_room(const struct world *w)
+{
+	remove_file(w, "filler");
+}
+
+static bool mount_small(const struct world *w)
+{
+	if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		return false;
+	(void)mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
+	return mkdir(w->state, 0700) == 0 &&
+	       mount("small", w->state, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=0700") == 0;
+}
+
+static void fill(const struct world *w)
+{
+	static const char zeroes[4096];
+	char path[300];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/filler", w->state);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	cr_assert_geq(fd, 0);
+	while (write(fd, zeroes, sizeof(zeroes)) > 0)
+		;
+	cr_assert_eq(errno, ENOSPC);
+	close(fd);
+}
+
+Test(checkpoint_rationd, a_full_disk_costs_nothing_but_checkpoints)
+{
+	struct world w = {0};
+
+	rationd_prepare(&w.r, policy);
+	snprintf(w.state, sizeof(w.state), "%s/state", w.r.dir);
+	if (!mount_small(&w)) {
+		cr_log_warn("no file system of its own can be mounted here");
+		spawn(&w);
+		cr_expect_eq(rationd_stop(&w.r), 0);
+		return;
+	}
+	spawn(&w);
+	attach(&w);
+	fill(&w);
+	expect_trouble_and_its_end(&w, "error=\"No space left on device\"", make_room);
+	ration_detach(&w.ration);
+	kill(w.r.pid, SIGTERM);
+	cr_expect_eq(rationd_wait(&w.r), 0);
+	cr_assert_eq(umount2(w.state, MNT_DETACH), 0);
+	rmdir(w.state);
+	rationd_spawn(&w.r, (const char *[]){"--buckets", "256", NULL});
+	rationd_stop(&w.r);
+}
+
+Test(checkpoint_rationd, a_directory_is_one_supervisors)
+{
+	struct world w, other = {0};
+
+	begin(&w, policy);
+	rationd_prepare(&other.r, policy);
+	rationd_spawn(&other.r, (const char *[]){"--buckets", "256", "--state-dir", w.state, NULL});
+	cr_expect_eq(rationd_wait(&other.r), EX_TEMPFAIL);
+	rationd_expect_log(&other.r, "another supervisor has it", 1);
+	rationd_stop(&other.r);
 	end(&w);
 }
