@@ -283,6 +283,9 @@ FOR        ?= 60
 FUZZ_FLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 FUZZ_RUNS_signal  := 20000
 FUZZ_RUNS_adapter := 1000
+FUZZ_RUNS_checkpoint := 20000
+# What of the supervisor takes bytes from elsewhere.
+FUZZ_SUPERVISOR_C := $(patsubst %,src/supervisor/%.c,checkpoint_file checkpoint_restore published record spent)
 
 $(B)/fuzz/%.o: %.c $(B)/.flags
 	@mkdir -p $(@D)
@@ -293,7 +296,8 @@ $(B)/fuzz/vendors.o: $(B)/vendors.c $(B)/.flags
 	@mkdir -p $(@D)
 	$(Q)clang $(BASE) $(FUZZ_FLAGS) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
-$(FUZZERS:%=$(B)/fuzz/tests/fuzz_%): %: %.o $(call objects,$(B)/fuzz,$(SIGNAL_C) $(POLICY_C) $(CORE_C)) $(B)/fuzz/vendors.o
+$(FUZZERS:%=$(B)/fuzz/tests/fuzz_%): %: %.o $(call objects,$(B)/fuzz,$(FUZZ_SUPERVISOR_C) $(SIGNAL_C) $(POLICY_C) $(CORE_C)) \
+		$(B)/fuzz/vendors.o
 	@$(call say,LINK,$@)
 	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(SIGNAL_LIBS) $(POLICY_LIBS)
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: MIT
 #
 # Usage: fuzz_seeds.py DIRECTORY, from the top of the repository
-# Makes DIRECTORY/signal, DIRECTORY/adapter (one file an input) and DIRECTORY/words.
+# Makes DIRECTORY/signal, DIRECTORY/adapter, DIRECTORY/checkpoint (one file an input) and DIRECTORY/words.
 import json
 import pathlib
 import re
@@ -37,5 +37,14 @@ for vendor in vendors:
     text = re.split(r"\nlimits:\n", text)[0]
     (adapters / vendor).write_text(re.sub(r"^#.*\n", "", text, flags=re.M))
     words.update(re.findall(r"[a-z][a-z_-]+(?=: )", text))
+
+# How long ago it was made, what the wall clock shows, the file.
+checkpoints = top / "checkpoint"
+checkpoints.mkdir(parents=True, exist_ok=True)
+golden = pathlib.Path("tests/data/checkpoint-1").read_bytes()
+for elapsed in (0, 1, 3600 * 10**9, 10**17):
+    before = elapsed.to_bytes(8, "little") + (177 * 10**16 + elapsed).to_bytes(8, "little")
+    (checkpoints / f"golden-{elapsed}").write_bytes(before + golden)
+words.update(("window/l", "rolling/l", "bucket/l", "window/m", "window/m:interactive.guarantee", "acme"))
 
 (top / "words").write_text("".join(f'"{w}"\n' for w in sorted(words) if '"' not in w and "\\" not in w))
