@@ -7,6 +7,7 @@
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -34,6 +35,7 @@ static const char policy[] =
 
 static struct rationd r;
 static struct test_dir dir;
+static char state[128];        /* where its checkpoints are */
 static _Atomic int64_t *shift; /* of the clock, ns */
 static int64_t noon;           /* what makes it noon now */
 
@@ -71,7 +73,11 @@ static void begin(void)
 	dir_make(&dir);
 	make_clock();
 	preload();
-	rationd_start(&r, policy, NULL);
+	rationd_prepare(&r, policy);
+	snprintf(state, sizeof(state), "%s/state", r.dir);
+	setenv("STATE_DIRECTORY", state, 1);
+	rationd_spawn(&r, NULL);
+	rationd_ready(&r);
 }
 
 static void end(void)
@@ -144,4 +150,33 @@ Test(wall_step, within_a_window_nothing_changes)
 	set_clock(-2);
 	rationd_expect_log(&r, "what=set-back", 1);
 	expect_spent("in the morning");
+}
+
+/* By all that lasts but its memory it is the same host, with another clock. */
+static void restart_at(int64_t hours)
+{
+	kill(r.pid, SIGTERM);
+	cr_assert_eq(rationd_wait(&r), 0);
+	rationd_expect_notice(&r, "STOPPING=1");
+	set_clock(hours);
+	rationd_spawn(&r, NULL);
+	rationd_ready(&r);
+}
+
+Test(wall_step, a_clock_that_is_set_while_it_is_down_opens_nothing_either)
+{
+	take_all("the first day");
+	restart_at(26);
+	rationd_expect_log(&r, "event=checkpoint-restored ", 1);
+	rationd_expect_log(&r, "what=set-forward-far-unconfirmed", 1);
+	expect_spent("nobody has confirmed it");
+	rationd_reload(&r);
+	rationd_expect_log(&r, "what=confirmed", 1);
+	take_all("the second day");
+	restart_at(0);
+	rationd_expect_log(&r, "event=checkpoint-of-the-future ", 1);
+	expect_spent("the first day again");
+	restart_at(26);
+	rationd_reload(&r);
+	expect_spent("the second day again");
 }

@@ -113,7 +113,10 @@ static void read_last(struct checkpoint *c, const char *directory)
 		log_event(LOG_NOTICE, "checkpoint-none directory=\"%s\"", directory);
 }
 
-/* By the clock that runs through, if that is still the same; else by the wall's. */
+/*
+ * By the wall clock; in the same boot also by the one that runs through, if that says less: the wall's may have been set
+ * forward, the other one is another in another time namespace.
+ */
 static void work_out_age(struct checkpoint *c)
 {
 	const struct checkpoint_header *h = c->file.header;
@@ -124,11 +127,10 @@ static void work_out_age(struct checkpoint *c)
 	boot_id(id);
 	c->same_boot =
 		(id[0] | id[1]) != 0 && memcmp(id, h->boot, sizeof(id)) == 0 && boot >= h->boot_ns;
+	c->elapsed = wall > h->wall ? (uint64_t)wall - (uint64_t)h->wall : 0;
 	if (c->same_boot)
-		c->elapsed = boot - h->boot_ns;
-	else
-		c->elapsed = wall > h->wall ? (uint64_t)wall - (uint64_t)h->wall : 0;
-	if (!c->same_boot && wall < h->wall)
+		c->elapsed = least(c->elapsed, boot - h->boot_ns);
+	if (wall < h->wall)
 		log_event(LOG_WARNING, "checkpoint-of-the-future by-s=%" PRId64,
 			  (h->wall - wall) / (int64_t)NS_PER_SEC);
 }
@@ -178,7 +180,7 @@ static void forget_file(struct checkpoint *c)
 	c->has_file = false;
 }
 
-/* In the same boot windows go on by the clock they went by: if it was set meanwhile, wall.h says what becomes of that. */
+/* In the same boot windows go on by the clock they went by: if it was set meanwhile, client/wall.h says what becomes of that. */
 static int64_t wall_then(struct supervisor *s, uint64_t now)
 {
 	const struct checkpoint *c = s->checkpoint;
@@ -249,33 +251,6 @@ static uint64_t haste_of(const struct checkpoint *c)
 	return (pause_ns(c) + c->last.ns) / c->look_ns + 2;
 }
 
-static int write_one(struct supervisor *s, uint64_t haste)
-{
-	struct checkpoint *c = s->checkpoint;
-	const struct marks_at at = here_and_now(s);
-	struct checkpoint_draft draft;
-	void *data;
-	size_t size;
-	int result;
-
-	checkpoint_begin(&draft, &s->policy, at.now);
-	draft.header.serial = c->serial + 1;
-	draft.header.wall = at.wall;
-	draft.header.latest = wallclock_latest(s);
-	draft.header.boot_ns = at.now / TICKS_PER_NS + s->seg.epoch_ns;
-	boot_id(draft.header.boot);
-	marks_save(&c->marks, &at, &draft, haste);
-	c->begun_at = monotonic_ns();
-	result = checkpoint_pack(&draft, &data, &size);
-	if (result < 0) {
-		marks_lost(&c->marks);
-		return result;
-	}
-	c->serial++;
-	checkpoint_disk_write(c->disk, data, size);
-	return 0;
-}
-
 /* Each trouble once, and its end. */
 static void say(struct supervisor *s, const struct disk_result *result)
 {
@@ -304,6 +279,31 @@ static int end_one(struct supervisor *s, const struct disk_result *result)
 		marks_saved(&c->marks);
 	say(s, result);
 	return result->error;
+}
+
+static int write_one(struct supervisor *s, uint64_t haste)
+{
+	struct checkpoint *c = s->checkpoint;
+	const struct marks_at at = here_and_now(s);
+	struct checkpoint_draft draft;
+	void *data;
+	size_t size;
+	int result;
+
+	checkpoint_begin(&draft, &s->policy, at.now);
+	draft.header.serial = c->serial + 1;
+	draft.header.wall = at.wall;
+	draft.header.latest = wallclock_latest(s);
+	draft.header.boot_ns = at.now / TICKS_PER_NS + s->seg.epoch_ns;
+	boot_id(draft.header.boot);
+	marks_save(&c->marks, &at, &draft, haste);
+	c->begun_at = monotonic_ns();
+	result = checkpoint_pack(&draft, &data, &size);
+	if (result < 0)
+		return end_one(s, &(const struct disk_result){.error = result, .step = "memory"});
+	c->serial++;
+	checkpoint_disk_write(c->disk, data, size);
+	return 0;
 }
 
 static int on_ended(sd_event_source *source, int fd, uint32_t events, void *user)
@@ -391,8 +391,8 @@ int checkpoint_start(struct supervisor *s)
 	if (result < 0)
 		return result;
 	forget_file(c);
-	/* What was restored lies on disk before anybody can use more of it. That it cannot be written was said. */
-	if (!s->took_over)
+	/* While nobody can use any of it: what lies on disk has something ahead then. That it cannot be written was said. */
+	if (!s->took_over || s->ledger.n_taken == 0)
 		(void)save(s, haste_of(c));
 	/* The loop owns the sources: they end with it. */
 	result = sd_event_add_io(s->event, NULL, checkpoint_disk_fd(c->disk), EPOLLIN, on_ended, s);
