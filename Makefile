@@ -311,7 +311,7 @@ fuzz: deps-test
 CXX_SMOKES := $(B)/smoke_g++ $(B)/smoke_clang++
 
 .PHONY: check-build check-clang check-list
-check-build: $(B)/asan/ration $(B)/asan/rationd $(TESTS:%=$(B)/asan/%) $(TSAN_TESTS:%=$(B)/tsan/%) $(STEP_TESTS:%=$(B)/%) \
+check-build: $(B)/rationd $(B)/asan/ration $(B)/asan/rationd $(TESTS:%=$(B)/asan/%) $(TSAN_TESTS:%=$(B)/tsan/%) $(STEP_TESTS:%=$(B)/%) \
 	$(B)/smoke_musl $(CXX_SMOKES) $(B)/asan/tests/preload_clock.so model-build fuzz-build check-clang
 
 check-clang:

@@ -25,6 +25,7 @@
 
 #include "client/attachment.h"
 #include "supervisor/ledger.h"
+#include "support_manager.h"
 #include "support_rationd.h"
 
 static const char *const keep[] = {"--keep", NULL};
@@ -419,148 +420,12 @@ Test(takeover, what_operators_set_stays)
 
 /* --- the protocol, with a service manager of our own --- */
 
-struct manager {
-	char name[32][32];
-	int fd[32];
-	int n;
-	bool ready;
-};
-
-static const char *value_of(const char *text, const char *key_is)
-{
-	static char value[64];
-	const char *at = strstr(text, key_is);
-
-	if (!at)
-		return "";
-	snprintf(value, sizeof(value), "%s", at + strlen(key_is));
-	value[strcspn(value, "\n")] = '\0';
-	return value;
-}
-
-static void manager_store(struct manager *m, const char *text, const int *fds, int n_fds)
-{
-	cr_assert(strstr(text, "FDPOLL=0"), "a dead worker's pidfd has hung up: %s", text);
-	for (int i = 0; i < n_fds; i++) {
-		cr_assert_lt(m->n, 32);
-		strcpy(m->name[m->n], value_of(text, "FDNAME="));
-		m->fd[m->n++] = fds[i];
-	}
-}
-
-static void manager_remove(struct manager *m, const char *name)
-{
-	int left = 0;
-
-	for (int i = 0; i < m->n; i++) {
-		if (strcmp(m->name[i], name) == 0) {
-			close(m->fd[i]);
-			continue;
-		}
-		memmove(m->name[left], m->name[i], sizeof(m->name[i]));
-		m->fd[left++] = m->fd[i];
-	}
-	m->n = left;
-}
-
-/* False: nothing came. */
-static bool manager_read(struct manager *m, const struct rationd *r, int patience_ms)
-{
-	union {
-		char buf[CMSG_SPACE(8 * sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	char text[1024];
-	struct iovec iov = {text, sizeof(text) - 1};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control.buf,
-			     .msg_controllen = sizeof(control)};
-	struct pollfd p = {.fd = r->notify, .events = POLLIN};
-	const struct cmsghdr *c;
-	int fds[8], n_fds = 0;
-	ssize_t n;
-
-	if (poll(&p, 1, patience_ms) != 1)
-		return false;
-	n = recvmsg(r->notify, &msg, MSG_CMSG_CLOEXEC);
-	cr_assert_gt(n, 0);
-	text[n] = '\0';
-	c = CMSG_FIRSTHDR(&msg);
-	if (c && c->cmsg_type == SCM_RIGHTS) {
-		n_fds = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-		memcpy(fds, CMSG_DATA(c), (size_t)n_fds * sizeof(int));
-	}
-	if (strstr(text, "FDSTORE=1"))
-		manager_store(m, text, fds, n_fds);
-	else if (strstr(text, "FDSTOREREMOVE=1"))
-		manager_remove(m, value_of(text, "FDNAME="));
-	m->ready |= strstr(text, "READY=1") != NULL;
-	return true;
-}
-
-static void manager_until_ready(struct manager *m, struct rationd *r)
-{
-	m->ready = false;
-	while (!m->ready)
-		cr_assert(manager_read(m, r, 10000), "it is not ready; its log:\n%s",
-			  rationd_log(r));
-}
-
-static int manager_has(const struct manager *m, const char *name)
-{
-	int n = 0;
-
-	for (int i = 0; i < m->n; i++)
-		n += strcmp(m->name[i], name) == 0;
-	return n;
-}
-
-static void become_successor(struct manager *m, const struct rationd *r, const char *program)
-{
-	char names[1024] = "", text[16], notify[128];
-
-	for (int i = 0; i < m->n; i++) {
-		const int fd = fcntl(m->fd[i], F_DUPFD, 100);
-
-		cr_assert(fd >= 100);
-		strcat(strcat(names, i > 0 ? ":" : ""), m->name[i]);
-		m->fd[i] = fd;
-	}
-	for (int i = 0; i < m->n; i++)
-		dup2(m->fd[i], 3 + i);
-	for (int i = 0; i < m->n; i++)
-		close(m->fd[i]);
-	snprintf(notify, sizeof(notify), "%s/notify", r->dir);
-	setenv("NOTIFY_SOCKET", notify, 1);
-	setenv("LISTEN_FDNAMES", names, 1);
-	snprintf(text, sizeof(text), "%d", m->n);
-	setenv("LISTEN_FDS", text, 1);
-	snprintf(text, sizeof(text), "%d", (int)getpid());
-	setenv("LISTEN_PID", text, 1);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	dup2(open(r->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644), STDERR_FILENO);
-	execl(program, "rationd", "--policy", r->policy, "--socket", r->socket, (char *)NULL);
-	_exit(127);
-}
-
-static void successor_start(struct manager *m, struct rationd *r)
-{
-	const char *program = rationd_program("rationd");
-
-	r->pid = fork();
-	cr_assert(r->pid >= 0);
-	if (r->pid == 0)
-		become_successor(m, r, program);
-}
-
 static void managed_start(struct manager *m, struct rationd *r)
 {
-	*m = (struct manager){.n = 0};
-	setenv("FDSTORE", "100", 1);
 	rationd_prepare(r, policy);
-	rationd_spawn(r, NULL);
-	manager_until_ready(m, r);
+	manager_begin(m, r);
+	manager_spawn(m, NULL);
+	manager_until_ready(m);
 }
 
 static void managed_kill(struct rationd *r)
@@ -584,17 +449,17 @@ Test(takeover, is_stored_before_it_is_told)
 	cr_expect_eq(manager_has(&m, "names-1"), 1);
 	answer = hello_attach(r.socket, &socket);
 	cr_assert_eq(answer.message.head.type, WIRE_WELCOME);
-	cr_assert(manager_read(&m, &r, 0), "it was told its slot before that was stored");
+	cr_assert(manager_read(&m, 0), "it was told its slot before that was stored");
 	cr_expect_eq(manager_has(&m, "w0-1"), 2);
 	managed_kill(&r);
-	successor_start(&m, &r);
-	manager_until_ready(&m, &r);
+	manager_spawn(&m, NULL);
+	manager_until_ready(&m);
 	rationd_expect_log(&r, "event=took-over takeovers=1 generation=1 workers=1 gone=0", 1);
 	close(socket);
 	rationd_expect_log(&r, "event=detached slot=0", 1);
 	rationd_write_policy(&r, larger);
 	kill(r.pid, SIGHUP);
-	manager_until_ready(&m, &r);
+	manager_until_ready(&m);
 	cr_expect_eq(manager_has(&m, "policy-2") + manager_has(&m, "names-2"), 2);
 	cr_expect_eq(manager_has(&m, "policy-1") + manager_has(&m, "names-1"), 0);
 	managed_kill(&r);
@@ -604,19 +469,9 @@ Test(takeover, is_stored_before_it_is_told)
 /* What is of another layout, or not whole, is not guessed at. */
 static void expect_refused(struct manager *m, struct rationd *r, const char *words)
 {
-	successor_start(m, r);
+	manager_spawn(m, NULL);
 	cr_expect_eq(rationd_wait(r), EX_DATAERR);
 	rationd_expect_log(r, words, 1);
-}
-
-static int fd_of(const struct manager *m, const char *name)
-{
-	for (int i = 0; i < m->n; i++) {
-		if (strcmp(m->name[i], name) == 0)
-			return m->fd[i];
-	}
-	cr_assert_fail("%s", name);
-	return -1;
 }
 
 Test(takeover, another_layout_is_refused)
@@ -627,8 +482,8 @@ Test(takeover, another_layout_is_refused)
 
 	managed_start(&m, &r);
 	managed_kill(&r);
-	head = mmap(NULL, sizeof(*head), PROT_READ | PROT_WRITE, MAP_SHARED, fd_of(&m, "ledger"),
-		    0);
+	head = mmap(NULL, sizeof(*head), PROT_READ | PROT_WRITE, MAP_SHARED,
+		    manager_fd(&m, "ledger"), 0);
 	cr_assert_neq(head, MAP_FAILED);
 	head->state_fingerprint++;
 	expect_refused(&m, &r, "another layout");
@@ -636,8 +491,8 @@ Test(takeover, another_layout_is_refused)
 	head->n_workers++;
 	expect_refused(&m, &r, "cannot be used");
 	head->n_workers--;
-	successor_start(&m, &r);
-	manager_until_ready(&m, &r);
+	manager_spawn(&m, NULL);
+	manager_until_ready(&m);
 	munmap(head, sizeof(*head));
 	managed_kill(&r);
 	rationd_stop(&r);
@@ -658,7 +513,7 @@ Test(takeover, without_its_memory_nothing_is_taken_over)
 			if (strcmp(less.name[k], parts[i]) == 0)
 				strcpy(less.name[k], "unknown");
 		}
-		successor_start(&less, &r);
+		manager_spawn(&less, NULL);
 		cr_expect_eq(rationd_wait(&r), EX_DATAERR, "%s", parts[i]);
 	}
 	rationd_stop(&r);
@@ -673,8 +528,8 @@ Test(takeover, half_a_start_is_none)
 	managed_start(&m, &r);
 	managed_kill(&r);
 	manager_remove(&m, "ledger");
-	successor_start(&m, &r);
-	manager_until_ready(&m, &r);
+	manager_spawn(&m, NULL);
+	manager_until_ready(&m);
 	cr_expect(!strstr(rationd_log(&r), "took-over"));
 	cr_expect_eq(manager_has(&m, "state"), 1);
 	cr_expect_eq(manager_has(&m, "attach"), 1);
