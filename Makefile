@@ -77,7 +77,7 @@ ALL_LIBS        := -lsystemd -lmicrohttpd -lm $(CLI_LIBS)
 
 objects = $(patsubst %.c,$(1)/%.o,$(2))
 
-.PHONY: all deps deps-test demo check model fuzz bench bench-loop lint format install uninstall clean help
+.PHONY: all deps deps-test demo check model fuzz torture bench bench-loop lint format install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -89,6 +89,7 @@ help:
 	@echo "check      build with sanitizers, run all tests"
 	@echo "model      explore every interleaving of src/shm, the long form; MUTATE=PATCH: is this mistake found?"
 	@echo "fuzz       feed adapters with whatever libFuzzer thinks of; FOR=SECONDS each, 60 unless told"
+	@echo "torture    kill, refuse and scribble under load; FOR=SECONDS in all, 60 unless told"
 	@echo "bench      measure what an acquire and a request cost"
 	@echo "bench-loop what becomes of vendors that grant another number than the policy says; 10 minutes"
 	@echo "lint       formatting, clang-tidy, cppcheck, function sizes"
@@ -307,6 +308,10 @@ fuzz-build: $(FUZZERS:%=$(B)/fuzz/tests/fuzz_%)
 fuzz: deps-test
 	@$(MAKE) --no-print-directory -j$(JOBS) fuzz-build
 	@set -e; for f in $(FUZZERS); do tests/run_fuzz.sh $(B)/fuzz $$f for $(FOR); done
+
+torture: deps-test
+	@$(MAKE) --no-print-directory -j$(JOBS) $(B)/rationd $(B)/asan/rationd $(B)/asan/tests/test_torture $(B)/asan/tests/test_faults
+	@tests/run_torture.sh $(B) $(FOR)
 
 CXX_SMOKES := $(B)/smoke_g++ $(B)/smoke_clang++
 

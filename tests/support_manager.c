@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define ARGS_MAX 24
@@ -182,8 +183,8 @@ static void become(const struct manager *m, const char *const before[], const ch
 	argv[n++] = r->policy;
 	argv[n++] = "--socket";
 	argv[n++] = r->socket;
-	argv[n++] = "--workers";
-	argv[n++] = "3";
+	for (int i = 0; r->more && r->more[i]; i++)
+		argv[n++] = r->more[i];
 	argv[n] = NULL;
 	snprintf(notify, sizeof(notify), "%s/notify", r->dir);
 	setenv("NOTIFY_SOCKET", notify, 1);
@@ -204,4 +205,67 @@ void manager_spawn(struct manager *m, const char *const before[])
 	cr_assert(m->rationd->pid >= 0);
 	if (m->rationd->pid == 0)
 		become(m, before, program);
+}
+
+/* --- a process of its own --- */
+
+static volatile sig_atomic_t told_to_stop;
+
+static void on_term(int signal)
+{
+	(void)signal;
+	told_to_stop = 1;
+}
+
+pid_t manager_pid(const struct rationd *r)
+{
+	char path[160];
+	FILE *file;
+	int pid = 0;
+
+	snprintf(path, sizeof(path), "%s.pid", r->socket);
+	file = fopen(path, "r");
+	if (file && fscanf(file, "%d", &pid) != 1)
+		pid = 0;
+	if (file)
+		fclose(file);
+	return pid;
+}
+
+/* Until rationd ends: its status. */
+static int attend(struct manager *m)
+{
+	bool stopping = false;
+	int status = 0;
+
+	while (waitpid(m->rationd->pid, &status, WNOHANG) == 0) {
+		(void)manager_read(m, 20);
+		if (told_to_stop && !stopping && manager_pid(m->rationd) > 0) {
+			stopping = true;
+			kill(manager_pid(m->rationd), SIGTERM);
+		}
+	}
+	while (manager_read(m, 0))
+		;
+	return status;
+}
+
+void manager_serve(struct rationd *r, const char *const before[], unsigned deaths_max)
+{
+	struct manager m;
+	int status;
+
+	signal(SIGTERM, on_term);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	manager_begin(&m, r);
+	manager_spawn(&m, before);
+	status = attend(&m);
+	for (unsigned deaths = 0; deaths < deaths_max && !told_to_stop; deaths++) {
+		/* What never worked is not going to. */
+		if (WIFEXITED(status) && m.ready == 0)
+			break;
+		manager_spawn(&m, NULL);
+		status = attend(&m);
+	}
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 100 + WTERMSIG(status));
 }

@@ -36,6 +36,16 @@ int manager_has(const struct manager *m, const char *name);
 int manager_fd(const struct manager *m, const char *name);
 void manager_remove(struct manager *m, const char *name);
 
+/*
+ * Be the service manager from here on, in a child: run rationd (the first time by a command, if there is one), and run it
+ * again when it dies, so many times, until told to stop (SIGTERM). Does not return: exits with rationd's last status, or
+ * 100 + the signal that killed it. One that was never ready and exits is not run again.
+ */
+void manager_serve(struct rationd *r, const char *const before[], unsigned deaths_max)
+	__attribute__((noreturn));
+/* The process that has the place now; 0: none. */
+pid_t manager_pid(const struct rationd *r);
+
 /* Forget all. */
 void manager_end(struct manager *m);
 

@@ -52,9 +52,14 @@ const char *rationd_program(const char *name)
 
 void rationd_write_policy(struct rationd *r, const char *policy)
 {
-	FILE *file = fopen(r->policy, "w");
+	char next[sizeof(r->policy) + 8];
+	FILE *file;
 
-	cr_assert(file && fputs(policy, file) >= 0 && fclose(file) == 0, "%s", r->policy);
+	/* As one: somebody may be reading it. */
+	snprintf(next, sizeof(next), "%s.next", r->policy);
+	file = fopen(next, "w");
+	cr_assert(file && fputs(policy, file) >= 0 && fclose(file) == 0, "%s", next);
+	cr_assert(rename(next, r->policy) == 0, "%s", r->policy);
 }
 
 static int bind_notify(const char *dir)

@@ -22,7 +22,9 @@ struct rationd {
 	pid_t pid;
 	int notify;          /* what it tells its service manager */
 	bool by_environment; /* tell it its socket by $RATION_SOCKET, not by option */
-	char log[65536];     /* as rationd_log() read it last */
+	const char *const
+		*more;   /* options, for a service manager to start it with; NULL at the end */
+	char log[65536]; /* as rationd_log() read it last */
 };
 
 /* One vendor `crm`, one class `interactive`, one limit per tenant: 100/s with a burst of 20, exactly. */

@@ -49,69 +49,6 @@ TestSuite(faults, .timeout = 3600);
 static const struct ration_key crm = {.tenant = "t", .vendor = "crm", .traffic_class = "bulk"};
 static const struct ration_key queue = {.tenant = "t", .vendor = "queue", .traffic_class = "bulk"};
 
-/* --- the service manager, a process of its own --- */
-
-static volatile sig_atomic_t told_to_stop;
-
-static void on_term(int signal)
-{
-	(void)signal;
-	told_to_stop = 1;
-}
-
-static pid_t pid_of(const struct rationd *r)
-{
-	char path[160];
-	FILE *file;
-	int pid = 0;
-
-	snprintf(path, sizeof(path), "%s.pid", r->socket);
-	file = fopen(path, "r");
-	if (file && fscanf(file, "%d", &pid) != 1)
-		pid = 0;
-	if (file)
-		fclose(file);
-	return pid;
-}
-
-/* Until rationd ends: its status. */
-static int attend(struct manager *m)
-{
-	bool stopping = false;
-	int status = 0;
-
-	while (waitpid(m->rationd->pid, &status, WNOHANG) == 0) {
-		(void)manager_read(m, 20);
-		if (told_to_stop && !stopping && pid_of(m->rationd) > 0) {
-			stopping = true;
-			kill(pid_of(m->rationd), SIGTERM);
-		}
-	}
-	while (manager_read(m, 0))
-		;
-	return status;
-}
-
-static void manage(struct rationd *r, const char *const before[])
-{
-	struct manager m;
-	int status;
-
-	signal(SIGTERM, on_term);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	manager_begin(&m, r);
-	manager_spawn(&m, before);
-	status = attend(&m);
-	for (int deaths = 0; deaths < 3 && !told_to_stop; deaths++) {
-		/* What never worked is not going to. */
-		if (WIFEXITED(status) && m.ready == 0)
-			break;
-		manager_spawn(&m, NULL);
-		status = attend(&m);
-	}
-	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 100 + WTERMSIG(status));
-}
-
 /* --- the story --- */
 
 static struct {
@@ -216,7 +153,7 @@ static void reload(struct story *s)
 
 	rationd_write_policy(&s->r, POLICY("150"));
 	while (!strstr(rationd_log(&s->r), "event=reloaded")) {
-		const pid_t pid = pid_of(&s->r);
+		const pid_t pid = manager_pid(&s->r);
 
 		cr_assert_lt(now_ns(), end, "%s: no reload\n%s", s->title, s->r.log);
 		if (pid > 0)
@@ -274,11 +211,14 @@ static void table_is_whole(struct story *s)
 
 static void begin(struct story *s, const char *const before[])
 {
+	static const char *const three[] = {"--workers", "3", NULL};
+
 	rationd_prepare(&s->r, POLICY("100"));
+	s->r.more = three;
 	s->manager = fork();
 	cr_assert(s->manager >= 0);
 	if (s->manager == 0)
-		manage(&s->r, before);
+		manager_serve(&s->r, before, 3);
 }
 
 static int end(struct story *s)
@@ -528,6 +468,7 @@ Test(faults, any_call_of_a_supervisor)
 		try_drawn(&trace);
 	cr_assert_gt(tried, 0);
 	fprintf(stderr,
-		"%u faults: %u starts refused, %u supervisors taken over (RATION_SEED=%llu)\n",
+		"figures: %u faults, %u starts refused, %u supervisors taken over "
+		"(RATION_SEED=%llu)\n",
 		tried, figures.refused, figures.taken_over, (unsigned long long)seed_used);
 }
